@@ -1,0 +1,43 @@
+# Each target works as the first command on a fresh clone: all it needs is Python 3.11 or later, and make.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+STAMP := .venv/installed
+
+.PHONY: run setup check test test-fast bench mlflow lock clean
+
+run: $(STAMP)  ## Train if there is no champion, serve, and say where (DATA=file.csv trains on that file)
+	@exec $(BIN)/forewarn up $(if $(DATA),--data "$(DATA)")
+
+setup: $(STAMP)  ## Make the environment alone
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Forewarn needs Python 3.11 or later: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Installing what requirements.lock names into .venv (some minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+check: $(STAMP)  ## Lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(STAMP)  ## Everything, on a real Ray
+	$(BIN)/python -m pytest
+
+test-fast: $(STAMP)  ## What needs no Ray
+	$(BIN)/python -m pytest -m "not cluster"
+
+bench: $(STAMP)  ## Preprocessing: one row, a thousand rows, and the same with pandas
+	$(BIN)/python -m benchmarks.preprocessing
+
+mlflow: $(STAMP)  ## Experiments and model versions at http://127.0.0.1:5000
+	@exec $(BIN)/forewarn mlflow
+
+lock: $(STAMP)  ## Write down what the environment holds, by name and version
+	$(BIN)/python -m pip freeze --exclude-editable | LC_ALL=C sort -f > requirements.lock
+
+clean:  ## Remove the environment; .forewarn, which holds your models, stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,80 @@
+"""Validated rows to a matrix: ours without pandas, beside the same work through a pandas data frame.
+
+Alternates the two in one run and prints medians and their ratio: `make bench`.
+"""
+
+from collections.abc import Callable, Sequence
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import orjson
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from forewarn import scoring, usecases
+from forewarn.features import Features, Matrix
+from forewarn.usecase import UseCase
+
+ROUNDS = 200
+SIZES = {1: 200.0, 100: None, 1000: 5000.0}  # rows → the bar in µs, where there is one
+
+
+def with_pandas(case: UseCase, features: Features) -> Callable[[Sequence[dict[str, Any]]], Matrix]:
+    """The same matrix the usual way: a frame, fillna, categorical codes, the same feature functions on columns."""
+    state = features.state
+
+    def matrix(rows: Sequence[dict[str, Any]]) -> Matrix:
+        frame = pd.DataFrame(rows)
+        frame = frame.fillna({**state.numbers, **state.modes}).infer_objects()
+        numbers = frame[list(state.numbers)].astype("float64")
+        codes = {
+            name: pd.Categorical(frame[name], categories=levels).codes for name, levels in state.categories.items()
+        }
+        columns = {name: numbers[name].to_numpy() for name in state.numbers}
+        derived = {function.__name__: function(columns) for function in case.features}
+        return pd.concat([numbers, pd.DataFrame(codes), pd.DataFrame(derived)], axis=1).to_numpy("float32")
+
+    return matrix
+
+
+def paired(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[float, float]:
+    """Median microseconds of each, taken in turn."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(ROUNDS):
+        for function, seen in zip((first, second), times, strict=True):
+            began = perf_counter()
+            function()
+            seen.append((perf_counter() - began) * 1e6)
+    return median(times[0]), median(times[1])
+
+
+def main() -> None:
+    """Print the table, after proving that both ways give the same matrix."""
+    console = Console()
+    for case in usecases.every().values():
+        raw = case.sample(max(SIZES), seed=1)
+        rows = scoring.validate(case, raw).values
+        features = Features.fit(case, rows)
+        pandas = with_pandas(case, features)
+        np.testing.assert_array_equal(features.matrix(rows), pandas(rows))
+        table = Table("rows", "ours, µs", "bar, µs", "pandas, µs", "pandas ÷ ours", "validation, µs", title=case.name)
+        for size, bar in SIZES.items():
+            some, body = rows[:size], orjson.dumps(raw[:size])
+            ours, theirs = paired(lambda some=some: features.matrix(some), lambda some=some: pandas(some))  # type: ignore[misc]
+            checking, _ = paired(lambda body=body: scoring.validate(case, orjson.loads(body)), lambda: None)  # type: ignore[misc]
+            shown = [
+                f"{ours:.0f}",
+                f"{bar:.0f}" if bar else "–",
+                f"{theirs:.0f}",
+                f"{theirs / ours:.1f}",
+                f"{checking:.0f}",
+            ]
+            table.add_row(str(size), *shown)
+        console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The serving graph. `serve_config.yaml` names `build`, Ray Serve calls it with the config's `args`."""
+
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from ray import serve
+from ray.serve import Application, Deployment
+
+from deployments.ingress import Ingress
+from deployments.model import Model
+from deployments.preprocessing import Preprocessor
+from forewarn import usecases
+
+# Above what the door lets wait: Ray Serve's own queues must not be what requests wait in.
+MAX_ONGOING = 1000
+HEALTH_CHECK_S = 5
+
+
+class Strict(BaseModel):
+    """An unknown key is a typo, and refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Scaling(Strict):
+    """How many replicas, and when another starts.
+
+    Attributes:
+        target_ongoing_requests: groups of rows that a replica works on at once before another one is started.
+        num_cpus: share of a CPU that Ray sets aside for each replica.
+    """
+
+    min_replicas: int = Field(default=1, ge=1)
+    max_replicas: int = Field(default=1, ge=1)
+    target_ongoing_requests: float = Field(default=2.0, gt=0)
+    num_cpus: float = Field(default=0.1, gt=0)
+
+
+class Door(Strict):
+    """What the ingress lets in.
+
+    Attributes:
+        max_rows: rows in one request.
+        max_group: rows that travel to the model together.
+        groups_in_flight: groups on their way at once; requests that come meanwhile form the next group.
+        max_waiting: rows that may wait; beyond, the answer is 503 with Retry-After at once.
+    """
+
+    max_rows: int = Field(default=1000, ge=1)
+    max_group: int = Field(default=1000, ge=1)
+    groups_in_flight: int = Field(default=2, ge=1)
+    max_waiting: int = Field(default=20_000, ge=1)
+
+
+class AppArgs(Strict):
+    """`args` in serve_config.yaml: which use cases, and how each kind of deployment runs."""
+
+    use_cases: list[str] = Field(min_length=1)
+    default_use_case: str = ""
+    door: Door = Door()
+    ingress: Scaling = Scaling()
+    preprocessor: Scaling = Scaling()
+    model: Scaling = Scaling()
+
+    @model_validator(mode="after")
+    def _known(self) -> "AppArgs":
+        for name in (*self.use_cases, *filter(None, [self.default_use_case])):
+            usecases.get(name)
+        return self
+
+
+def build(args: AppArgs) -> Application:
+    """Ingress → Preprocessor → Model, the last two once per use case."""
+    pipelines = {}
+    for name in args.use_cases:
+        model = _deployment(Model, f"Model-{name}", args.model).bind(name)
+        pipelines[name] = _deployment(Preprocessor, f"Preprocessor-{name}", args.preprocessor).bind(name, model)
+    default = args.default_use_case or args.use_cases[0]
+    return _deployment(Ingress, "Ingress", args.ingress).bind(args.door.model_dump(), default, pipelines)
+
+
+def _deployment(kind: type, name: str, scaling: Scaling) -> Deployment:
+    return serve.deployment(
+        kind,
+        name=name,
+        autoscaling_config=scaling.model_dump(exclude={"num_cpus"}),
+        ray_actor_options={"num_cpus": scaling.num_cpus},
+        max_ongoing_requests=MAX_ONGOING,
+        health_check_period_s=HEALTH_CHECK_S,
+        # With one replica Ray Serve would otherwise stop the old one before the new one is there (7.5 s measured).
+        max_surge_percent=100,
+    )

@@ -1,0 +1,71 @@
+"""One use case at the ingress: which version answers now, and the way to it."""
+
+import asyncio
+import logging
+from typing import Any
+
+from deployments.coalesce import Coalescer
+from forewarn import scoring
+from forewarn.errors import ForewarnError, NotReady
+from forewarn.releases import Releases
+from forewarn.scoring import Scores
+from forewarn.usecase import UseCase
+
+log = logging.getLogger(__name__)
+FOLLOW_SECONDS = 1.0
+REHEARSAL_ROWS = 3
+
+
+class Desk:
+    """Follows the champion: a new one takes over once it has answered through the whole pipeline."""
+
+    def __init__(self, case: UseCase, coalescer: Coalescer, releases: Releases):
+        self.case = case
+        self.version: str | None = None
+        self._coalescer = coalescer
+        self._releases = releases
+        self._refused = ""
+
+    async def score(self, rows: list[dict[str, Any]]) -> Scores:
+        """Scores by the version that is champion now; chosen once, it travels with the rows.
+
+        Raises:
+            NotReady: no champion yet, or the pipeline cannot answer.
+        """
+        version = self.version
+        if version is None:
+            raise NotReady(
+                f"{self.case.name}: no model yet; train one with `forewarn train {self.case.name}`, or try again"
+            )
+        try:
+            return await self._coalescer.submit(version, rows)
+        except ForewarnError:
+            raise
+        except Exception as error:
+            log.exception("%s %s could not score %d rows", self.case.name, version, len(rows))
+            raise NotReady(f"{self.case.name}: the model cannot answer now; try again in a few seconds") from error
+
+    async def follow(self) -> None:
+        """Look every second for a new champion, for as long as the replica lives."""
+        while True:
+            await self._look()
+            await asyncio.sleep(FOLLOW_SECONDS)
+
+    async def _look(self) -> None:
+        try:
+            champion = self._releases.champion(self.case)
+            if champion is not None and champion != self.version:
+                await self._rehearse(champion)
+                self.version, self._refused = champion, ""
+                log.info("%s %s answers now", self.case.name, champion)
+        except Exception as error:  # noqa: BLE001 - a champion that fails must not end the following of the next
+            self._say_once(error)
+
+    async def _rehearse(self, version: str) -> None:
+        rows = scoring.validate(self.case, self.case.sample(REHEARSAL_ROWS, seed=0))
+        await self._coalescer.submit(version, rows.values)
+
+    def _say_once(self, error: Exception) -> None:
+        if str(error) != self._refused:
+            self._refused = str(error)
+            log.error("%s: the new champion does not take over: %s", self.case.name, error)

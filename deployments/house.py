@@ -1,0 +1,27 @@
+"""What the doors open on."""
+
+from dataclasses import dataclass
+
+from deployments.auth import Doorkeeper
+from deployments.desk import Desk
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """One ingress replica's desks and rules.
+
+    Attributes:
+        default: the use case that also answers at the root, as /predict.
+        since: when this replica started, on the monotonic clock, in seconds.
+    """
+
+    desks: dict[str, Desk]
+    default: str
+    doorkeeper: Doorkeeper
+    max_rows: int
+    since: float
+
+    @property
+    def ready(self) -> bool:
+        """Every use case has a champion that has answered through its pipeline."""
+        return all(desk.version for desk in self.desks.values())

@@ -1,0 +1,59 @@
+"""The only door: FastAPI for every use case, in front of their pipelines."""
+
+import asyncio
+from time import monotonic
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from deployments.auth import Doorkeeper
+from deployments.coalesce import Coalescer
+from deployments.desk import Desk
+from deployments.house import House
+from deployments.routes import create_app
+from forewarn import usecases
+from forewarn.releases import Releases
+from forewarn.settings import Settings
+
+
+@serve.ingress()
+class Ingress:
+    """Checks the key, validates, coalesces, answers. Knows no model, only the way to each."""
+
+    def __init__(
+        self, door: dict[str, int], default_use_case: str, pipelines: dict[str, DeploymentHandle[Any]]
+    ) -> None:
+        settings = Settings()
+        releases = Releases(settings.packages)
+        limits = {name: door[name] for name in ("max_group", "groups_in_flight", "max_waiting")}
+        self._house = House(
+            desks={
+                name: Desk(usecases.get(name), Coalescer(_way(pipeline), **limits), releases)
+                for name, pipeline in pipelines.items()
+            },
+            default=default_use_case,
+            doorkeeper=Doorkeeper(settings.keys),
+            max_rows=door["max_rows"],
+            since=monotonic(),
+        )
+        self._following: list[asyncio.Future[None]] = []
+
+    async def __serve_build_asgi_app__(self) -> FastAPI:
+        """Ray Serve's hook, called on the replica's own loop: from here on the champions are followed."""
+        self._following = [asyncio.ensure_future(desk.follow()) for desk in self._house.desks.values()]
+        return create_app(self._house)
+
+    def check_health(self) -> None:
+        """Ray Serve asks every 5 s and replaces a replica that raises."""
+        for following in self._following:
+            if following.done():
+                raise RuntimeError("this replica no longer follows the champion")
+
+
+def _way(pipeline: DeploymentHandle[Any]) -> Any:
+    async def send(version: str, rows: list[dict[str, Any]]) -> Any:
+        return await pipeline.remote(version, rows)
+
+    return send

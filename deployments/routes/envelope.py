@@ -1,0 +1,88 @@
+"""How every answer is wrapped: JSON, a request id, and one shape for whatever went wrong."""
+
+import logging
+import re
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from forewarn.errors import ForewarnError
+
+log = logging.getLogger(__name__)
+RETRY_AFTER_SECONDS = "1"
+# A client's own id goes into logs: only what cannot forge a line there.
+SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+class Problem(BaseModel):
+    """What went wrong, which one, what to do."""
+
+    error: str
+    type: str
+    details: list[str]
+    request_id: str
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "not JSON, or a required field is missing"},
+    401: {"model": Problem, "description": "no API key"},
+    403: {"model": Problem, "description": "invalid API key"},
+    413: {"model": Problem, "description": "too many rows"},
+    422: {"model": Problem, "description": "a field has the wrong type or lies outside its range"},
+    503: {"model": Problem, "description": "overloaded, or no model can answer; see Retry-After"},
+}
+
+
+def request_id(request: Request) -> str:
+    """The client's X-Request-ID, or one of ours; the same for the whole request."""
+    if "request_id" not in request.scope:
+        given = request.headers.get("x-request-id", "")
+        request.scope["request_id"] = given if SAFE_ID.fullmatch(given) else uuid4().hex
+    found: str = request.scope["request_id"]
+    return found
+
+
+def answer(body: Any, status: int = 200) -> Response:
+    """A JSON answer. Ray Serve itself puts the X-Request-ID header on it."""
+    headers = {"retry-after": RETRY_AFTER_SECONDS} if status == 503 else None
+    return Response(orjson.dumps(body), status, headers, media_type="application/json")
+
+
+def problem(request: Request, status: int, kind: str, text: str) -> Response:
+    """Something went wrong: the first line is the error, all lines are the details."""
+    lines = text.splitlines() or [kind]
+    body = {"error": lines[0], "type": kind, "details": lines, "request_id": request_id(request)}
+    return answer(body, status)
+
+
+def install(app: FastAPI) -> None:
+    """Map every error to the one shape. The only place that knows HTTP statuses of errors."""
+    app.add_exception_handler(ForewarnError, _refused)
+    app.add_exception_handler(HTTPException, _not_served)
+    app.add_exception_handler(Exception, _failed)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ForewarnError)
+    return problem(request, error.status, type(error).__name__, str(error))
+
+
+async def _not_served(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return problem(request, 404, "NotFound", f"there is nothing at {request.url.path}; see /docs")
+    if error.status_code == 405:
+        return problem(
+            request, 405, "MethodNotAllowed", f"{request.url.path} does not take {request.method}; see /docs"
+        )
+    return problem(request, error.status_code, "HTTPError", str(error.detail))
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """Whatever we did not think of: said plainly, with nothing of our insides in it."""
+    log.error("request %s failed", request_id(request), exc_info=error)
+    return problem(request, 500, "InternalError", "something failed in here; it is logged under the request id")

@@ -1,0 +1,86 @@
+"""What can go wrong, as one tree. Each error is one sentence: what, which one, what to do.
+
+    ForewarnError                 500
+    ├── BadInput                  400   the request or file cannot be read as what it should be
+    │   └── MissingField          400   a required field is not there
+    ├── RowRejected               422   a field has the wrong type or lies outside its range
+    ├── NotAuthenticated          401   no key
+    ├── NotAllowed                403   a wrong key
+    ├── NotFound                  404   no such use case, version or route
+    ├── TooManyRows               413   more rows than one request may carry
+    ├── Overloaded                503   the queue is full; try again soon
+    ├── NotReady                  503   no model that could answer
+    ├── PackageDamaged            500   a model package does not verify
+    └── CannotStart               500   this machine or installation is not ready for what was asked
+
+Errors cross processes by pickle, which calls `cls(*args)`: so no custom `__init__`, the message alone.
+`status` is the HTTP status that the ingress answers with.
+"""
+
+from typing import ClassVar
+
+
+class ForewarnError(Exception):
+    """Anything Forewarn says no to."""
+
+    status: ClassVar[int] = 500
+
+
+class BadInput(ForewarnError):
+    """The request or file cannot be read as what it should be."""
+
+    status = 400
+
+
+class MissingField(BadInput):
+    """A required field is not there."""
+
+
+class RowRejected(ForewarnError):
+    """A field has the wrong type or lies outside its range."""
+
+    status = 422
+
+
+class NotAuthenticated(ForewarnError):
+    """The request carries no key."""
+
+    status = 401
+
+
+class NotAllowed(ForewarnError):
+    """The key is not one of this installation's."""
+
+    status = 403
+
+
+class NotFound(ForewarnError):
+    """No such use case, version or route."""
+
+    status = 404
+
+
+class TooManyRows(ForewarnError):
+    """More rows than one request may carry."""
+
+    status = 413
+
+
+class Overloaded(ForewarnError):
+    """More is waiting than can be answered in time."""
+
+    status = 503
+
+
+class NotReady(ForewarnError):
+    """There is no model that could answer."""
+
+    status = 503
+
+
+class PackageDamaged(ForewarnError):
+    """A model package does not verify against its own checksums or smoke rows."""
+
+
+class CannotStart(ForewarnError):
+    """This machine or installation is not ready for what was asked."""

@@ -1,0 +1,161 @@
+"""A model package: features, estimator, threshold, contract, reference and metrics as one verified folder.
+
+manifest.json      sha256 of every other file
+metadata.yaml      use case, threshold, metrics, parameters, data hash, git sha, environment, times
+features.json      fitted feature state          estimator/   native files: UBJ, JSON
+contract.json      what each field may hold and held in training
+reference.json     the training rows' distributions
+smoke.json         made-up rows and the scores that this package must give them
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from forewarn import estimators
+from forewarn.errors import PackageDamaged
+from forewarn.estimators import Estimator
+from forewarn.features import Features, Matrix
+from forewarn.usecase import Row, UseCase, Vector
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPackage:
+    """One version, whole. What it was trained with is what it scores with.
+
+    Attributes:
+        version: the registry's name for it, such as "v3"; "unregistered" before that.
+        threshold: probability from which the answer is the event.
+        smoke: rows with the probabilities they must get, checked at every load.
+    """
+
+    case: UseCase
+    features: Features
+    estimator: Estimator
+    threshold: float
+    metadata: dict[str, Any]
+    contract: dict[str, Any]
+    reference: dict[str, Any]
+    smoke: Sequence[Row] = field(default_factory=tuple)
+    version: str = "unregistered"
+
+    def prepare(self, rows: Sequence[Row]) -> Matrix:
+        """Validated rows to this version's matrix, float32, shape (n, columns)."""
+        return self.features.matrix(rows)
+
+    def predict(self, matrix: Matrix) -> Vector:
+        """Matrix to probabilities of the event, float64, shape (n,)."""
+        return estimators.probabilities(self.estimator.margins(matrix))
+
+    def save(self, folder: Path) -> Path:
+        """Write the package; the manifest last, so that a torn write is no package.
+
+        Raises:
+            FileExistsError: the folder is there already; versions are never overwritten.
+        """
+        folder.mkdir(parents=True)
+        estimators.save(self.estimator, folder / "estimator")
+        _write(folder / "features.json", self.features.to_json())
+        _write(folder / "contract.json", self.contract)
+        _write(folder / "reference.json", self.reference)
+        scores = self.predict(self.prepare(self.smoke)) if self.smoke else np.empty(0)
+        _write(folder / "smoke.json", {"rows": list(self.smoke), "scores": scores.tolist()})
+        metadata = {"use_case": self.case.name, "threshold": self.threshold, **self.metadata}
+        (folder / "metadata.yaml").write_text(yaml.safe_dump(metadata, sort_keys=False))
+        _write(folder / MANIFEST, {name: _sha256(folder / name) for name in _files(folder)})
+        return folder
+
+    @classmethod
+    def load(cls, case: UseCase, folder: Path, *, version: str = "unregistered") -> "ModelPackage":
+        """Verify every byte, read, and prove that the smoke rows get their stored scores.
+
+        Raises:
+            PackageDamaged: a file is missing, added or changed, or a score differs.
+        """
+        verify(folder)
+        metadata = yaml.safe_load((folder / "metadata.yaml").read_text())
+        if metadata["use_case"] != case.name:
+            raise PackageDamaged(f"{folder}: this package is for {metadata['use_case']}, not for {case.name}")
+        smoke = _read(folder / "smoke.json")
+        package = cls(
+            case=case,
+            features=Features.from_json(case, _read(folder / "features.json")),
+            estimator=estimators.load(folder / "estimator"),
+            threshold=float(metadata["threshold"]),
+            metadata=metadata,
+            contract=_read(folder / "contract.json"),
+            reference=_read(folder / "reference.json"),
+            smoke=tuple(smoke["rows"]),
+            version=version,
+        )
+        package._prove(smoke["scores"])
+        return package
+
+    def _prove(self, expected: list[float]) -> None:
+        if not self.smoke:
+            return
+        worst = float(np.abs(self.predict(self.prepare(self.smoke)) - np.array(expected)).max())
+        # Same machine: 0. Another CPU may round the last float32 bit of a tree sum differently.
+        if not worst <= 1e-6:
+            raise PackageDamaged(f"{self.case.name} {self.version}: a smoke row's score is off by {worst:.2g}")
+
+
+def verify(folder: Path) -> None:
+    """Check every file of a package against its manifest.
+
+    Raises:
+        PackageDamaged: naming the first file that is missing, added or changed.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise PackageDamaged(f"{folder}: no {MANIFEST}; this is not a whole model package, register it again")
+    manifest = _read(folder / MANIFEST)
+    for name in sorted(manifest.keys() ^ set(_files(folder))):
+        raise PackageDamaged(f"{folder}: {name} is {'missing' if name in manifest else 'not in the manifest'}")
+    for name, digest in manifest.items():
+        if _sha256(folder / name) != digest:
+            raise PackageDamaged(f"{folder}: {name} has changed since it was written; register the version again")
+
+
+def contract(case: UseCase, rows: Sequence[Row]) -> dict[str, Any]:
+    """Per field: what the schema allows, and what the training rows held."""
+    return {spec.name: _clause(spec, [row[spec.name] for row in rows]) for spec in case.fields if spec.name != case.key}
+
+
+def _clause(spec: Any, values: list[Any]) -> dict[str, Any]:
+    present = [value for value in values if value is not None]
+    allowed = {"levels": list(spec.levels)} if spec.levels else {"low": spec.low, "high": spec.high}
+    seen = {"low": min(present), "high": max(present)} if spec.kind == "number" and present else {}
+    seen = seen or {"levels": sorted(set(present))}
+    missing = 1 - len(present) / len(values) if values else 0.0
+    return {
+        "kind": spec.kind,
+        "required": spec.required,
+        "allowed": allowed,
+        "seen": seen,
+        "missing": missing,
+    }
+
+
+def _files(folder: Path) -> list[str]:
+    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in found if name != MANIFEST)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text())

@@ -1,0 +1,144 @@
+"""Experiments and model versions. The only file that knows MLflow."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from time import time
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types.schema import ColSpec, Schema, TensorSpec
+
+from forewarn.errors import NotFound
+from forewarn.settings import PROJECT, Settings
+from forewarn.usecase import UseCase
+
+CHAMPION = "champion"
+PARENT = "mlflow.parentRunId"
+# What loads a registered package in a bare environment; no service dependency among them.
+REQUIREMENTS = ["numpy", "scipy", "xgboost", "pydantic>=2.12", "pyyaml", "pandas"]
+
+
+class Registry:
+    """One tracking server, named explicitly at every call, so that nothing depends on a worker's folder."""
+
+    def __init__(self, settings: Settings):
+        settings.home.mkdir(parents=True, exist_ok=True)
+        for talker in ("alembic", "mlflow"):  # 60 lines of migrations on the first use of a fresh database
+            logging.getLogger(talker).setLevel(logging.WARNING)
+        self._settings = settings
+        self.uri = settings.mlflow_uri
+        self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+
+    def start_run(self, case: UseCase, name: str, *, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+        """Open a run in the use case's experiment; its id."""
+        run = self._client.create_run(self._experiment(case), run_name=name, tags=dict(tags))
+        self._write(run.info.run_id, params=params)
+        return str(run.info.run_id)
+
+    def log_trial(
+        self,
+        case: UseCase,
+        parent: str,
+        name: str,
+        *,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+    ) -> None:
+        """One finished trial as a run nested below its search, in one write."""
+        run = self._client.create_run(self._experiment(case), run_name=name, tags={PARENT: parent, **tags})
+        self._write(run.info.run_id, params=params, metrics=metrics)
+        self._client.set_terminated(run.info.run_id)
+
+    def finish_run(self, run: str, *, metrics: Mapping[str, float]) -> None:
+        """Close a run with its last metrics."""
+        self._write(run, metrics=metrics)
+        self._client.set_terminated(run)
+
+    def register(self, case: UseCase, run: str, folder: Path) -> str:
+        """Log a package as an MLflow model of this run and register it; the version, such as "v3"."""
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+        with mlflow.start_run(run_id=run):
+            logged = mlflow.pyfunc.log_model(
+                name="model",
+                loader_module="forewarn.pyfunc",
+                data_path=str(folder),
+                code_paths=[str(PROJECT / "forewarn")],
+                signature=_signature(case),
+                input_example=_example(case),
+                pip_requirements=REQUIREMENTS,
+                registered_model_name=case.name,
+            )
+        return f"v{logged.registered_model_version}"
+
+    def promote(self, case: UseCase, version: str) -> None:
+        """Point the alias champion at a version."""
+        self._client.set_registered_model_alias(case.name, CHAMPION, _digits(version))
+
+    def champion(self, case: UseCase) -> str | None:
+        """The version that the alias champion names; None if there is none."""
+        try:
+            return f"v{self._client.get_model_version_by_alias(case.name, CHAMPION).version}"
+        except MlflowException:
+            return None
+
+    def fetch(self, case: UseCase, version: str) -> Path:
+        """A registered version's package folder, downloaded if the registry is elsewhere.
+
+        Raises:
+            NotFound: no such version.
+        """
+        try:
+            found = self._client.get_model_version(case.name, _digits(version))
+        except MlflowException:
+            raise NotFound(
+                f"{case.name} has no registered version {version}; `forewarn status` lists those there are"
+            ) from None
+        local = mlflow.artifacts.download_artifacts(
+            f"models:/{case.name}/{found.version}", registry_uri=self.uri, tracking_uri=self.uri
+        )
+        return next(Path(local).glob("data/*"))
+
+    def _experiment(self, case: UseCase) -> str:
+        found = self._client.get_experiment_by_name(case.name)
+        if found is not None:
+            return str(found.experiment_id)
+        place = None if self._settings.tracking_uri else (self._settings.artifacts / case.name).as_uri()
+        return str(self._client.create_experiment(case.name, artifact_location=place))
+
+    def _write(
+        self, run: str, *, params: Mapping[str, Any] | None = None, metrics: Mapping[str, float] | None = None
+    ) -> None:
+        now = int(time() * 1000)
+        self._client.log_batch(
+            run,
+            metrics=[Metric(key, float(value), now, 0) for key, value in (metrics or {}).items()],
+            params=[Param(key, str(value)) for key, value in (params or {}).items()],
+        )
+
+
+def _signature(case: UseCase) -> ModelSignature:
+    """Numbers are doubles, because MLflow's integers cannot be missing."""
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec("double" if spec.kind == "number" else "string", spec.name, required=spec.required)
+        for spec in case.fields
+    ]
+    return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec("double", "probability")]))
+
+
+def _example(case: UseCase) -> pd.DataFrame:
+    """Made-up rows without a subject; MLflow scores them once to prove that the logged model answers."""
+    frame = pd.DataFrame(case.sample(2, seed=1))[[spec.name for spec in case.fields]]
+    numbers = {spec.name: "float64" for spec in case.fields if spec.kind == "number"}
+    return frame.astype(numbers)
+
+
+def _digits(version: str) -> str:
+    return version.removeprefix("v")

@@ -1,0 +1,85 @@
+"""Which version answers: the packages that may serve, and the champion of each use case."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from forewarn import package
+from forewarn.errors import NotFound
+from forewarn.package import ModelPackage
+from forewarn.usecase import UseCase
+
+STATE = "release.json"
+
+
+class Releases:
+    """The package store: packages/<use_case>/<version>/ and, beside them, which of them is champion.
+
+    Serving reads only this folder: no registry server has to be up, and none of its libraries is loaded.
+    """
+
+    def __init__(self, store: Path):
+        self._store = store
+
+    def admit(self, case: UseCase, version: str, source: Path) -> Path:
+        """Copy a verified package into the store. Doing it again changes nothing.
+
+        Raises:
+            PackageDamaged: the source does not verify; nothing is copied.
+        """
+        package.verify(source)
+        target = self._store / case.name / version
+        if not target.exists():
+            aside = target.with_name(f".{version}.{os.getpid()}")
+            shutil.copytree(source, aside)
+            package.verify(aside)
+            aside.rename(target)
+        return target
+
+    def promote(self, case: UseCase, version: str) -> None:
+        """Make an admitted version the champion, by one rename.
+
+        Raises:
+            NotFound: the version is not in the store.
+        """
+        self.folder(case, version)
+        state = self._store / case.name / STATE
+        aside = state.with_suffix(f".{os.getpid()}")
+        aside.write_text(json.dumps({"champion": version}))
+        aside.replace(state)
+
+    def champion(self, case: UseCase) -> str | None:
+        """The version that answers now; None before the first one."""
+        state = self._store / case.name / STATE
+        return str(json.loads(state.read_text())["champion"]) if state.exists() else None
+
+    def folder(self, case: UseCase, version: str) -> Path:
+        """Where an admitted version lies.
+
+        Raises:
+            NotFound: naming the versions there are.
+        """
+        folder = self._store / case.name / version
+        if not (folder / package.MANIFEST).is_file():
+            there = ", ".join(self.versions(case)) or "none yet"
+            raise NotFound(f"{case.name}: version {version} is not in the package store; there is {there}")
+        return folder
+
+    def versions(self, case: UseCase) -> list[str]:
+        """Admitted versions, oldest first."""
+        found = (path.parent.name for path in self._store.glob(f"{case.name}/*/{package.MANIFEST}"))
+        return sorted((name for name in found if not name.startswith(".")), key=_number)
+
+    def load(self, case: UseCase, version: str) -> ModelPackage:
+        """An admitted version, verified and ready to score.
+
+        Raises:
+            NotFound, PackageDamaged.
+        """
+        return ModelPackage.load(case, self.folder(case, version), version=version)
+
+
+def _number(version: str) -> tuple[int, str]:
+    digits = version.lstrip("v")
+    return (int(digits) if digits.isdigit() else 0, version)

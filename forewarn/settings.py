@@ -1,0 +1,74 @@
+"""Where things are: read from FOREWARN_* once, at the edge, and passed down."""
+
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from forewarn.errors import CannotStart
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+# Ray unpacks `--working-dir` below a folder of this name; what is written there is gone with the job.
+THROW_AWAY = "runtime_resources"
+
+
+def default_home() -> Path:
+    """`.forewarn` in the project; refused in a job's throw-away copy of it, where state would be lost."""
+    if THROW_AWAY in PROJECT.parts:
+        raise CannotStart(
+            "FOREWARN_HOME is not set on this Ray cluster, so a job would write into a folder that is deleted "
+            "when it ends; start Ray with FOREWARN_HOME=/absolute/path in its environment"
+        )
+    return PROJECT / ".forewarn"
+
+
+class Settings(BaseSettings):
+    """One installation. Two homes share nothing, so they never disturb each other."""
+
+    model_config = SettingsConfigDict(env_prefix="FOREWARN_", frozen=True, extra="ignore")
+
+    home: Path = Field(default_factory=default_home, description="Folder that holds all state.")
+    tracking_uri: str = Field(default="", description="MLflow tracking server; empty: SQLite in home.")
+    port: int | None = Field(default=None, ge=1, le=65535, description="HTTP port; else serve_config.yaml's.")
+    dashboard_port: int = Field(default=8265, ge=1, le=65535, description="Ray dashboard, localhost only.")
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().resolve()
+
+    @property
+    def mlflow_uri(self) -> str:
+        """Absolute, because Ray's workers run in other folders than the driver."""
+        return self.tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
+
+    @property
+    def artifacts(self) -> Path:
+        """MLflow's artefacts when it is embedded."""
+        return self.home / "mlartifacts"
+
+    @property
+    def packages(self) -> Path:
+        """Packages that may serve: packages/<use_case>/<version>/."""
+        return self.home / "packages"
+
+    @property
+    def searches(self) -> Path:
+        """Unfinished hyperparameter searches, so that they can be resumed."""
+        return self.home / "searches"
+
+    @property
+    def keys(self) -> Path:
+        """Hashes of the API keys."""
+        return self.home / "keys.json"
+
+    @property
+    def local_key(self) -> Path:
+        """The key made for whoever owns this installation; mode 0600."""
+        return self.home / "secrets" / "api_key"
+
+    @property
+    def running(self) -> Path:
+        """What `forewarn up` started: process ids, ports, addresses."""
+        return self.home / "running.json"

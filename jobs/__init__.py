@@ -1,0 +1,1 @@
+"""Thin mains: each parses, calls and prints. The `forewarn` command gathers them."""

@@ -1,0 +1,85 @@
+"""Score a labelled file with a registered version through the one path, and say how good it was.
+
+Exits 0 when scored, 1 with one sentence if it cannot be, 2 on bad arguments.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.table import Table
+
+from forewarn import performance, scoring, sources, usecases
+from forewarn.errors import BadInput, NotFound
+from forewarn.package import ModelPackage
+from forewarn.releases import Releases
+from forewarn.settings import Settings
+from forewarn.usecase import UseCase
+from jobs import cluster, terminal
+
+
+def evaluate(
+    use_case: Annotated[str, typer.Argument(help="Which use case, such as attrition.")],
+    data: Annotated[Path, typer.Option(help="Labelled CSV or Parquet file.")],
+    version: Annotated[str | None, typer.Option(help="Which version, such as v3; else the champion.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line on stdout.")] = False,
+) -> None:
+    """Score a labelled file and print ROC-AUC, PR-AUC, F1, Brier and the majority baseline.
+
+    Example: forewarn evaluate attrition --data employees.csv --json
+    """
+    case, settings = usecases.get(use_case), Settings()
+    cluster.prepare_environment()
+    measured = measure(case, sources.load(data), open_version(case, version, settings))
+    if as_json:
+        print(orjson.dumps(measured).decode())
+    else:
+        _show(measured)
+
+
+def measure(case: UseCase, raw: list[dict[str, Any]], package: ModelPackage) -> dict[str, Any]:
+    """The metrics of one version on labelled rows; `rows` counts those scored, `rejected` the bad ones.
+
+    Raises:
+        BadInput: the label's column is missing, or holds one value only.
+    """
+    if case.target not in raw[0]:
+        raise BadInput(f"the column {case.target} is missing; evaluation needs the label beside the fields")
+    rows, rejects = scoring.validate_each(case, raw)
+    labels = case.labels([row[case.target] for index, row in enumerate(raw) if index not in rejects])
+    scores = scoring.score(package, rows.values)
+    measured = performance.classification(labels, scores.probabilities, scores.threshold)
+    shape = {"use_case": case.name, "version": scores.version, "rows": len(labels), "rejected": len(rejects)}
+    return {**shape, **measured, "threshold": scores.threshold}
+
+
+def open_version(case: UseCase, version: str | None, settings: Settings) -> ModelPackage:
+    """A version from the package store, or from the registry if it never got into the store.
+
+    Raises:
+        NotFound: no such version, or no champion.
+    """
+    releases = Releases(settings.packages)
+    wanted = version or releases.champion(case)
+    if wanted is None:
+        raise NotFound(f"{case.name} has no champion yet; train one with `forewarn train {case.name}`")
+    wanted = f"v{wanted.removeprefix('v')}"
+    if wanted in releases.versions(case):
+        return releases.load(case, wanted)
+    from forewarn.registry import Registry  # MLflow takes seconds to import
+
+    return ModelPackage.load(case, Registry(settings).fetch(case, wanted), version=wanted)
+
+
+def _show(measured: dict[str, Any]) -> None:
+    head = f"{measured['use_case']} {measured['version']} on {measured['rows']} rows, {measured['rejected']} rejected"
+    table = Table("metric", "value", title=head)
+    for name, value in measured.items():
+        if isinstance(value, float):
+            table.add_row(name, f"{value:.4f}")
+    terminal.out.print(table)
+
+
+if __name__ == "__main__":
+    terminal.command(evaluate)

@@ -1,0 +1,86 @@
+"""What people see while they wait: one line a step, a bar for the search, one sentence for an error."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from forewarn.errors import ForewarnError
+
+# Progress goes to stderr, so that stdout carries results alone and can be piped.
+console = Console(stderr=True, highlight=False)
+out = Console(highlight=False)
+
+
+class Watch:
+    """Shows a training as it goes: a tick a step, a bar for the search."""
+
+    @contextmanager
+    def step(self, doing: str) -> Iterator[None]:
+        """A spinner while it lasts, then a tick with the seconds it took."""
+        began = monotonic()
+        with console.status(f"{doing} …"):
+            yield
+        console.print(f"[green]✓[/] {doing} [dim]({monotonic() - began:.0f} s)[/]")
+
+    @contextmanager
+    def searching(self, trials: int) -> Iterator[Callable[[float, bool], None]]:
+        """Trials ended, the best so far, the time spent; a line a trial where there is no terminal to draw on."""
+        best: list[float] = []
+        with _bar() as progress:
+            task = progress.add_task("search", total=trials, best="–")
+
+            def tell(roc_auc: float, whole: bool) -> None:
+                best[:] = [max([roc_auc, *best])] if whole else best
+                progress.update(task, advance=1, best=f"{best[0]:.3f}" if best else "–")
+                if not console.is_terminal:
+                    console.print(f"  trial ended: ROC-AUC {roc_auc:.4f}{'' if whole else ', stopped early'}")
+
+            yield tell
+            done, seconds = progress.tasks[0].completed, progress.tasks[0].elapsed or 0
+        console.print(f"[green]✓[/] Searching: {done:.0f} trials [dim]({seconds:.0f} s)[/]")
+
+
+def _bar() -> Progress:
+    best = TextColumn("trials, best ROC-AUC {task.fields[best]}")
+    columns = (
+        SpinnerColumn(),
+        TextColumn("Searching"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        best,
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=console, transient=True)
+
+
+def complain(error: ForewarnError) -> None:
+    """One sentence, no traceback."""
+    console.print(f"[bold red]✗[/] {error}", soft_wrap=True)
+
+
+def command(function: Callable[..., None]) -> None:
+    """Run one command as a program of its own: `python -m jobs.train …`."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(function)
+    run(app)
+
+
+def run(app: typer.Typer) -> None:
+    """Run a command line; what Forewarn says no to becomes one sentence and exit code 1."""
+    try:
+        app()
+    except ForewarnError as error:
+        complain(error)
+        sys.exit(1)

@@ -1,0 +1,130 @@
+"""Bring the whole of Forewarn up on this machine, say where it is, and take it down again."""
+
+import signal
+import sys
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from forewarn import keys, usecases
+from forewarn.errors import BadInput
+from forewarn.releases import Releases
+from forewarn.settings import Settings
+from forewarn.usecase import UseCase
+from jobs import cluster, terminal, train
+from jobs.deploy import CONFIG, Application
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """A training to do before serving."""
+
+    case: UseCase
+    raw: list[dict[str, Any]]
+    origin: dict[str, str]
+
+
+def up(
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="USE_CASE=FILE: train on this file first. May be given for several."),
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Trials of a first training.")] = train.DEFAULT_TRIALS,
+    budget_s: Annotated[float, typer.Option(min=1, help="Seconds of a first training.")] = train.DEFAULT_SECONDS,
+    config: Annotated[Path, typer.Option(help="How the application runs.")] = CONFIG,
+) -> None:
+    """Start Ray, train what has no champion, deploy, and stay until Ctrl-C.
+
+    Example: forewarn up --data attrition=employees.csv
+    """
+    settings = Settings()
+    application = Application.read(config, settings)
+    lessons = _lessons(application, data or [], settings)
+    cluster.refuse_taken_port(application.port, f"choose another: FOREWARN_PORT={application.port + 1}")
+    cluster.refuse_taken_port(
+        settings.dashboard_port, f"choose another: FOREWARN_DASHBOARD_PORT={settings.dashboard_port + 1}"
+    )
+    with suppress(KeyboardInterrupt), ExitStack() as stack:
+        watch = terminal.Watch()
+        stack.callback(terminal.console.print, "[green]✓[/] Stopped what was started here, and nothing else")
+        with watch.step("Starting Ray"):
+            found = stack.enter_context(cluster.started(settings))
+        _stop_on_signals()
+        stack.callback(cluster.forget, settings)
+        cluster.remember(settings, {**found, "url": application.url})
+        for lesson in lessons:
+            terminal.console.print(f"[bold]{lesson.case.name}[/]: training on {lesson.origin['name']}")
+            train.say(train.run(lesson.case, lesson.raw, lesson.origin, settings, trials=trials, seconds=budget_s))
+        key = keys.installation_key(settings.keys, settings.local_key)
+        with watch.step("Deploying"):
+            application.deploy(found["dashboard"])
+        _welcome(application, key, found["dashboard"])
+        signal.pause()
+
+
+def down() -> None:
+    """Stop what `forewarn up` started from this home, and nothing else."""
+    settings = Settings()
+    found = cluster.running(settings)
+    left = cluster.leftovers(settings)
+    if not found and not left:
+        terminal.console.print("nothing of this home is running")
+        return
+    with terminal.Watch().step("Stopping"):
+        cluster.stop(found, left)
+    cluster.forget(settings)
+
+
+def _stop_on_signals() -> None:
+    """Ctrl-C and `forewarn down` end the block. Set after Ray has started, which makes a crash report of SIGTERM;
+    and SIGINT too, because a shell starts background processes with it ignored."""
+    for wanted in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(wanted, signal.default_int_handler)
+
+
+def _lessons(application: Application, given: list[str], settings: Settings) -> list[Lesson]:
+    """Read every file before anything starts: a bad one is said at once."""
+    files = dict(_pair(text, application) for text in given)
+    releases = Releases(settings.packages)
+    cases = [usecases.get(name) for name in application.use_cases]
+    wanted = [case for case in cases if case.name in files or releases.champion(case) is None]
+    return [_lesson(case, files.get(case.name)) for case in wanted]
+
+
+def _lesson(case: UseCase, file: Path | None) -> Lesson:
+    raw, origin = train.rows_of(case, file)
+    return Lesson(case=case, raw=raw, origin=origin)
+
+
+def _pair(text: str, application: Application) -> tuple[str, Path]:
+    name, equals, file = text.partition("=")
+    if not equals:
+        name, file = application.default_use_case, text
+    if name not in application.use_cases:
+        raise BadInput(f"--data {text}: this application serves {', '.join(application.use_cases)}, not {name}")
+    return name, Path(file)
+
+
+def _welcome(application: Application, key: str, dashboard: str) -> None:
+    """On stdout, and unwrapped, so that the command can be pasted."""
+    case = usecases.get(application.default_use_case)
+    print(
+        f"""
+Forewarn is up.
+
+  URL         {application.url}
+  API key     {key}
+  API docs    {application.url}/docs
+  Ray         {dashboard}   (this machine only)
+  MLflow      make mlflow, then http://127.0.0.1:5000
+
+Ask it something:
+
+{application.curl(case, key)}
+
+Ctrl-C stops it."""
+    )
+    sys.stdout.flush()

@@ -1,0 +1,180 @@
+"""One training from raw rows to a registered version: search, prove, fit, pack, register, promote."""
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from time import monotonic
+from typing import Any, Protocol
+
+from forewarn.package import ModelPackage
+from forewarn.registry import Registry
+from forewarn.releases import Releases
+from forewarn.settings import Settings
+from forewarn.usecase import UseCase
+from training import data, fit, tune
+
+SEARCH_REPEATS = 2
+PROOF_REPEATS = 5
+PARENT_RUN = "parent_run"
+
+
+class Watch(Protocol):
+    """Whoever looks on."""
+
+    def step(self, doing: str) -> AbstractContextManager[None]:
+        """Something begins that takes a while."""
+
+    def searching(self, trials: int) -> AbstractContextManager[Callable[[float, bool], None]]:
+        """The search begins; the function yielded is told each trial's ROC-AUC, and whether it saw every fold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What to train, on which rows, how long.
+
+    Attributes:
+        origin: where the rows came from, with a hash of them: recorded with the version.
+    """
+
+    case: UseCase
+    raw: list[dict[str, Any]]
+    origin: dict[str, str]
+    budget: tune.Budget
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What became of an order. Metrics are means and deviations over 5 × 5 folds that the search has not seen."""
+
+    use_case: str
+    version: str
+    rows: int
+    rejected: int
+    trials: int
+    threshold: float
+    tree_share: float
+    metrics: dict[str, dict[str, float]]
+    baselines: dict[str, float]
+    duration_s: float
+
+
+def train(order: Order, settings: Settings, watch: Watch) -> Trained:
+    """Train within a connected Ray. An order whose process died goes on where it stopped.
+
+    Raises:
+        BadInput: the rows cannot be learned from.
+    """
+    began = monotonic()
+    with watch.step("Checking the rows"):
+        found = data.trainable(data.examples(order.case, order.raw))
+    with watch.step("Opening the registry"):
+        study = Study.open(order, settings)
+    best = study.search(found, watch)
+    with watch.step("Proving the best on fresh folds"):
+        proof = fit.prove(list(data.folds(found, repeats=PROOF_REPEATS, seed=order.seed + 1)), best, seed=order.seed)
+    with watch.step("Fitting and packing"):
+        package = study.pack(found, best, proof, duration_s=monotonic() - began)
+    with watch.step("Registering the version"):
+        version = study.publish(package, proof)
+    return Trained(
+        use_case=order.case.name,
+        version=version,
+        rows=len(found.rows),
+        rejected=len(found.rejects),
+        trials=best.trials,
+        threshold=proof.threshold,
+        tree_share=proof.tree_share,
+        metrics=proof.metrics,
+        baselines=proof.baselines,
+        duration_s=round(monotonic() - began, 1),
+    )
+
+
+class Study:
+    """One order's record: its parent run in the registry, and its folder of unfinished work."""
+
+    def __init__(self, order: Order, settings: Settings, registry: Registry, folder: Path, parent: str):
+        self._order = order
+        self._registry = registry
+        self._releases = Releases(settings.packages)
+        self._folder = folder
+        self._parent = parent
+
+    @classmethod
+    def open(cls, order: Order, settings: Settings) -> "Study":
+        """Take up the unfinished study of the very same order, or begin a new one."""
+        registry = Registry(settings)
+        folder = settings.searches / f"{order.case.name}-{_identity(order)}"
+        note = folder / PARENT_RUN
+        if not note.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            asked = {**order.origin, **asdict(order.budget), "seed": order.seed}
+            tags = {"use_case": order.case.name, "git_sha": fit.git_sha()}
+            note.write_text(registry.start_run(order.case, "search", params=asked, tags=tags))
+        return cls(order, settings, registry, folder, note.read_text())
+
+    def search(self, found: data.Examples, watch: Watch) -> tune.Found:
+        """Search, each ended trial written to the registry as a run nested below this study's."""
+        folds = list(data.folds(found, repeats=SEARCH_REPEATS, seed=self._order.seed))
+        with watch.searching(self._order.budget.trials) as tell:
+
+            def heard(trial: tune.Finished) -> None:
+                self._log(trial)
+                tell(trial.roc_auc, trial.whole)
+
+            return tune.search(
+                folds,
+                algorithms=self._order.case.algorithms,
+                budget=self._order.budget,
+                seed=self._order.seed,
+                folder=self._folder,
+                heard=heard,
+            )
+
+    def pack(self, found: data.Examples, best: tune.Found, proof: fit.Proof, *, duration_s: float) -> ModelPackage:
+        """Fit on every row and put the record beside it."""
+        order = self._order
+        features, estimator = fit.fit(found, best.best, proof.tree_share, seed=order.seed)
+        record = {
+            "parameters": best.best,
+            "tree_share": proof.tree_share,
+            "trials": best.trials,
+            "seed": order.seed,
+            "data": {**order.origin, "rows": len(found.rows), "rejected": len(found.rejects)},
+            "duration_s": round(duration_s, 1),
+            "mlflow_run": self._parent,
+        }
+        return fit.pack(found, features, estimator, proof, record)
+
+    def publish(self, package: ModelPackage, proof: fit.Proof) -> str:
+        """Register, admit to the store, make champion; then the unfinished work may go."""
+        case, registry = self._order.case, self._registry
+        folder = self._folder / "package"
+        tune.forget(folder)  # a half-written one of a process that died
+        package.save(folder)
+        version = registry.register(case, self._parent, folder)
+        self._releases.admit(case, version, folder)
+        self._releases.promote(case, version)
+        registry.promote(case, version)
+        registry.finish_run(self._parent, metrics={name: value["mean"] for name, value in proof.metrics.items()})
+        tune.forget(self._folder)
+        return version
+
+    def _log(self, trial: tune.Finished) -> None:
+        self._registry.log_trial(
+            self._order.case,
+            self._parent,
+            trial.name,
+            params={"algorithm": trial.algorithm, **trial.params},
+            metrics={"roc_auc": trial.roc_auc, "folds": trial.folds, "seconds": trial.seconds},
+            tags={"stopped_early": str(not trial.whole)},
+        )
+
+
+def _identity(order: Order) -> str:
+    """The same rows, use case and seed make the same study; a larger budget continues a smaller one."""
+    return sha256(json.dumps([order.case.name, order.origin, order.seed]).encode()).hexdigest()[:12]

@@ -1,0 +1,239 @@
+"""The search: Ray Tune runs trials in parallel, Optuna proposes them, ASHA ends the hopeless ones early.
+
+A trial is one algorithm with one set of hyperparameters, cross-validated fold by fold in one thread. Proposals
+and results are kept in files as they come, so a search whose driver died goes on where it stopped.
+"""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.optuna import OptunaSearch
+from sklearn.metrics import roc_auc_score
+
+from forewarn.errors import ForewarnError
+from forewarn.estimators import FITTERS, SPACES, STARTING_POINTS, Range
+from training.data import Fold
+
+METRIC = "roc_auc"
+STUDY = "search"
+FINISHED = "finished.jsonl"
+# Trials of these may end early. A linear fit is over before ASHA could stop it, and its best is always wanted.
+STOPPABLE = frozenset({"xgboost"})
+# Below one CPU, so that two trials still fit on two cores beside a serving application's 0.4.
+CPUS_PER_TRIAL = 0.75
+# After three folds the worse half of the trials ends; with fewer the fold-to-fold noise decides (docs/decisions/0004).
+GRACE_FOLDS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """When the search ends: after so many trials or so many seconds, whichever comes first."""
+
+    trials: int = 80
+    seconds: float = 75.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """One trial that came to its end: mean ROC-AUC over the folds it lived to see."""
+
+    name: str
+    algorithm: str
+    params: dict[str, float]
+    roc_auc: float
+    folds: int
+    whole: bool
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """The best parameters of each algorithm, and how many trials it took."""
+
+    best: dict[str, dict[str, float]]
+    roc_auc: dict[str, float]
+    trials: int
+
+
+def search(
+    folds: list[Fold],
+    *,
+    algorithms: tuple[str, ...],
+    budget: Budget,
+    seed: int,
+    folder: Path,
+    heard: Callable[[Finished], None],
+) -> Found:
+    """Search until the budget is spent; `heard` is told of each finished trial.
+
+    The folder keeps the journal until the caller removes it. If one is there already, its trials count.
+
+    Raises:
+        ForewarnError: not one trial finished.
+    """
+    done = _finished_before(folder)
+    if len(done) < budget.trials:
+        ear = _Ear(folder / FINISHED, len(folds), heard)
+        _tuner(folds, algorithms, budget, seed, folder, ear, done=len(done)).fit()
+    return _best(_finished_before(folder))
+
+
+def _tuner(folds: list[Fold], algorithms: tuple[str, ...], budget: Budget, seed: int, folder: Path, ear: "_Ear",
+           *, done: int) -> tune.Tuner:  # fmt: skip
+    trainable = tune.with_parameters(run_trial, folds=folds, seed=seed)
+    proposals = OptunaSearch(
+        partial(propose, algorithms=algorithms),
+        metric=METRIC,
+        mode="max",
+        # The sampler's own dice start elsewhere after a resume: the same seed would propose the same again.
+        sampler=optuna.samplers.TPESampler(seed=seed + done),
+        points_to_evaluate=None if done else _starting_points(algorithms),
+        storage=_journal(folder),
+        study_name=STUDY,
+    )
+    return tune.Tuner(
+        tune.with_resources(trainable, {"cpu": CPUS_PER_TRIAL}),
+        tune_config=tune.TuneConfig(
+            search_alg=proposals,
+            scheduler=_Asha(metric=METRIC, mode="max", max_t=len(folds), grace_period=min(GRACE_FOLDS, len(folds)),
+                            reduction_factor=2),
+            num_samples=budget.trials - done,
+            time_budget_s=budget.seconds,
+            reuse_actors=True,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+        ),
+        run_config=tune.RunConfig(name="tune", storage_path=str(folder), verbose=0, callbacks=[ear]),
+    )  # fmt: skip
+
+
+def run_trial(config: dict[str, Any], *, folds: list[Fold], seed: int) -> None:
+    """Cross-validate one configuration, reporting the mean so far after every fold. Runs on a worker."""
+    algorithm = config["algorithm"]
+    params = own_params(algorithm, config)
+    seen: list[float] = []
+    for fold in folds:
+        estimator = FITTERS[algorithm].fit(fold.train, fold.train_labels, fold.levels, seed=seed, **params)
+        seen.append(float(roc_auc_score(fold.test_labels, estimator.margins(fold.test))))
+        tune.report({METRIC: float(np.mean(seen))})
+
+
+def propose(trial: optuna.Trial, *, algorithms: tuple[str, ...]) -> None:
+    """Define-by-run: the algorithm first, then its own hyperparameters, named `algorithm:parameter`."""
+    algorithm = trial.suggest_categorical("algorithm", algorithms)
+    for name, extent in SPACES[algorithm].items():
+        _suggest(trial, f"{algorithm}:{name}", extent)
+
+
+def own_params(algorithm: str, config: dict[str, Any]) -> dict[str, float]:
+    """The parameters of one algorithm out of a trial's flat configuration."""
+    prefix = f"{algorithm}:"
+    return {name.removeprefix(prefix): value for name, value in config.items() if name.startswith(prefix)}
+
+
+def forget(folder: Path) -> None:
+    """Remove a finished search's journal: what was learned is in MLflow and in the package."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Asha(ASHAScheduler):
+    """Asynchronous successive halving among the algorithms that it may stop."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        if trial.config["algorithm"] not in STOPPABLE:
+            return str(self.CONTINUE)
+        return str(super().on_trial_result(tune_controller, trial, result))
+
+
+class _Ear(tune.Callback):
+    """Hears of ended trials in the driver and writes them down. Tune pickles it; the listener stays behind."""
+
+    def __init__(self, record: Path, folds: int, heard: Callable[[Finished], None] | None):
+        self._record = record
+        self._folds = folds
+        self._heard = heard
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_heard": None}
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ARG002
+        if not trial.last_result:
+            return
+        finished = _finished(trial, self._folds)
+        with self._record.open("a") as file:
+            file.write(json.dumps(asdict(finished)) + "\n")
+        if self._heard:
+            self._heard(finished)
+
+
+def _finished(trial: Trial, folds: int) -> Finished:
+    result = trial.last_result
+    algorithm = trial.config["algorithm"]
+    done = int(result["training_iteration"])
+    return Finished(
+        name=str(trial),
+        algorithm=algorithm,
+        params=own_params(algorithm, trial.config),
+        roc_auc=float(result[METRIC]),
+        folds=done,
+        whole=done == folds,
+        seconds=float(result["time_total_s"]),
+    )
+
+
+def _journal(folder: Path) -> JournalStorage:
+    folder.mkdir(parents=True, exist_ok=True)
+    optuna.logging.set_verbosity(logging.WARNING)
+    return JournalStorage(JournalFileBackend(str(folder / "journal.log")))
+
+
+def _finished_before(folder: Path) -> list[Finished]:
+    record = folder / FINISHED
+    lines = record.read_text().splitlines() if record.exists() else []
+    return [Finished(**json.loads(line)) for line in lines]
+
+
+def _best(trials: list[Finished]) -> Found:
+    """Only trials that saw every fold compete: a mean over fewer is a mean over other data."""
+    whole = sorted((trial for trial in trials if trial.whole), key=lambda trial: trial.roc_auc)
+    if not whole:
+        raise ForewarnError("the search ended before one trial saw every fold; give it more seconds (--budget-s)")
+    return Found(
+        best={trial.algorithm: trial.params for trial in whole},
+        roc_auc={trial.algorithm: trial.roc_auc for trial in whole},
+        trials=len(trials),
+    )
+
+
+def _starting_points(algorithms: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Taken in turn over the algorithms, so that a small budget has seen each of them."""
+    points = [
+        (place, {"algorithm": algorithm, **{f"{algorithm}:{name}": value for name, value in point.items()}})
+        for algorithm in algorithms
+        for place, point in enumerate(STARTING_POINTS[algorithm])
+    ]
+    return [point for _, point in sorted(points, key=lambda item: item[0])]
+
+
+def _suggest(trial: optuna.Trial, name: str, extent: Range) -> None:
+    if extent.whole:
+        trial.suggest_int(name, int(extent.low), int(extent.high), log=extent.log)
+    else:
+        trial.suggest_float(name, extent.low, extent.high, log=extent.log)
+
+
+def _name(trial: Trial) -> str:
+    return f"{trial.config.get('algorithm', 'trial')}-{trial.trial_id}"
