@@ -4,12 +4,12 @@ Alternates the two in one run and prints medians and their ratio: `make bench`.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 import numpy as np
-import orjson
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
@@ -62,17 +62,10 @@ def main() -> None:
         np.testing.assert_array_equal(features.matrix(rows), pandas(rows))
         table = Table("rows", "ours, µs", "bar, µs", "pandas, µs", "pandas ÷ ours", "validation, µs", title=case.name)
         for size, bar in SIZES.items():
-            some, body = rows[:size], orjson.dumps(raw[:size])
-            ours, theirs = paired(lambda some=some: features.matrix(some), lambda some=some: pandas(some))  # type: ignore[misc]
-            checking, _ = paired(lambda body=body: scoring.validate(case, orjson.loads(body)), lambda: None)  # type: ignore[misc]
-            shown = [
-                f"{ours:.0f}",
-                f"{bar:.0f}" if bar else "–",
-                f"{theirs:.0f}",
-                f"{theirs / ours:.1f}",
-                f"{checking:.0f}",
-            ]
-            table.add_row(str(size), *shown)
+            ours, theirs = paired(partial(features.matrix, rows[:size]), partial(pandas, rows[:size]))
+            checking, _ = paired(partial(scoring.validate, case, raw[:size]), list)
+            figures = (ours, bar, theirs, theirs / ours, checking)
+            table.add_row(str(size), *(f"{figure:.0f}" if figure else "–" for figure in figures))
         console.print(table)
 
 

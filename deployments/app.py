@@ -1,6 +1,5 @@
 """The serving graph. `serve_config.yaml` names `build`, Ray Serve calls it with the config's `args`."""
 
-
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ray import serve
 from ray.serve import Application, Deployment
@@ -79,8 +78,7 @@ def build(args: AppArgs) -> Application:
 
 
 def _deployment(kind: type, name: str, scaling: Scaling) -> Deployment:
-    return serve.deployment(
-        kind,
+    deployed = serve.deployment(
         name=name,
         autoscaling_config=scaling.model_dump(exclude={"num_cpus"}),
         ray_actor_options={"num_cpus": scaling.num_cpus},
@@ -89,3 +87,4 @@ def _deployment(kind: type, name: str, scaling: Scaling) -> Deployment:
         # With one replica Ray Serve would otherwise stop the old one before the new one is there (7.5 s measured).
         max_surge_percent=100,
     )
+    return deployed(kind)

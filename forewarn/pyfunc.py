@@ -22,7 +22,7 @@ class PackageModel:
         """One probability a row, in a column `probability`. `params` is MLflow's, and unused."""
         import pandas as pd
 
-        records = [{k: None if pd.isna(v) else v for k, v in row.items()} for row in frame.to_dict("records")]
+        records = [{str(k): None if pd.isna(v) else v for k, v in row.items()} for row in frame.to_dict("records")]
         rows = scoring.validate(self._package.case, records)
         return pd.DataFrame({"probability": scoring.score(self._package, rows.values).probabilities})
 

@@ -74,9 +74,11 @@ class Registry:
                 signature=_signature(case),
                 input_example=_example(case),
                 pip_requirements=REQUIREMENTS,
-                registered_model_name=case.name,
             )
-        return f"v{logged.registered_model_version}"
+        if not self._client.search_registered_models(f"name = '{case.name}'"):
+            self._client.create_registered_model(case.name, description=case.title)
+        made = self._client.create_model_version(case.name, logged.model_uri, run_id=run, model_id=logged.model_id)
+        return f"v{made.version}"
 
     def promote(self, case: UseCase, version: str) -> None:
         """Point the alias champion at a version."""

@@ -202,12 +202,13 @@ def _is_ours(process: psutil.Process, note: dict[str, Any]) -> bool:
 def _refuse_leftovers(settings: Settings) -> None:
     if found := running(settings):
         raise CannotStart(
-            f"this home is already up at {found['url']} (process {found['pid']}); use it, or stop it with `forewarn down`"
+            f"this home is already up at {found['url']} (process {found['pid']}); "
+            "use it, or stop it with `forewarn down`"
         )
     if left := leftovers(settings):
         raise CannotStart(
-            f"an old Ray of this home is still running ({len(left)} processes, such as {left[0].pid} {left[0].name()}); "
-            "end it with `forewarn down` and try again"
+            f"an old Ray of this home is still running ({len(left)} processes, such as {left[0].pid} "
+            f"{left[0].name()}); end it with `forewarn down` and try again"
         )
 
 

@@ -28,7 +28,8 @@ def follow(settings: Settings, module: str, arguments: list[str]) -> None:
         entrypoint=shlex.join(["python", "-m", module, *arguments]),
         runtime_env={"working_dir": str(PROJECT), "env_vars": {"FOREWARN_HOME": str(settings.home)}},
     )
-    terminal.console.print(f"job [bold]{job}[/] submitted; its page is {found['dashboard']}/#/jobs/{job}")
+    where = f"{found['dashboard']}/#/jobs/{job}"
+    terminal.console.print(f"job [bold]{job}[/] submitted; its page is {where}", soft_wrap=True)
 
     async def tail() -> None:
         async for lines in client.tail_job_logs(job):

@@ -81,7 +81,7 @@ def answer(decision: Decision) -> dict[str, Any]:
     return {"prediction": decision.verdict, "confidence_score": decision.confidence}
 
 
-Fields = Mapping[str, NDArray[Any]]
+Fields = Mapping[str, NDArray[np.float64]]
 
 
 def log_income(rows: Fields) -> NDArray[Any]:

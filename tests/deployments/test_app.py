@@ -1,0 +1,41 @@
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from deployments.app import AppArgs, build
+from forewarn.errors import NotFound
+from forewarn.settings import PROJECT
+
+
+def plan() -> dict[str, object]:
+    args: dict[str, object] = yaml.safe_load((PROJECT / "serve_config.yaml").read_text())["applications"][0]["args"]
+    return args
+
+
+def test_the_shipped_file_is_understood_and_scales_the_model() -> None:
+    args = AppArgs.model_validate(plan())
+    assert args.model.max_replicas > args.model.min_replicas
+    used = args.ingress.num_cpus + len(args.use_cases) * (args.preprocessor.num_cpus + args.model.num_cpus)
+    assert used <= 0.5, "two trials of 0.75 CPU must still fit on two cores"
+
+
+@pytest.mark.parametrize("wrong", [{"modle": {}}, {"model": {"min_replica": 1}}, {"use_cases": []}])
+def test_an_unknown_or_empty_key_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        AppArgs.model_validate(plan() | wrong)
+
+
+def test_an_unknown_use_case_is_refused() -> None:
+    with pytest.raises(NotFound, match="weather"):
+        AppArgs.model_validate(plan() | {"use_cases": ["weather"]})
+
+
+def test_the_graph_is_ingress_preprocessor_model() -> None:
+    application = build(AppArgs.model_validate(plan()))
+    assert application._bound_deployment.name == "Ingress"
+    (pipelines,) = [
+        arg for arg in application._bound_deployment.init_args if isinstance(arg, dict) and "attrition" in arg
+    ]
+    preprocessor = pipelines["attrition"]._bound_deployment
+    assert preprocessor.name == "Preprocessor-attrition"
+    assert preprocessor.init_args[1]._bound_deployment.name == "Model-attrition"

@@ -1,0 +1,144 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deployments.coalesce import Coalescer
+from forewarn.errors import Overloaded
+from forewarn.scoring import Scores
+
+
+class Pipeline:
+    """Answers each row with its own number; holds every group until `open` is set."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.groups: list[list[int]] = []
+        self.versions: list[str] = []
+
+    async def __call__(self, version: str, rows: list[dict[str, Any]]) -> Scores:
+        self.groups.append([row["n"] for row in rows])
+        self.versions.append(version)
+        await self.open.wait()
+        if any(row["n"] < 0 for row in rows):
+            raise ValueError("poisoned")
+        return Scores(version=version, threshold=0.5, probabilities=np.array([row["n"] for row in rows], dtype=float))
+
+
+def coalescer(pipeline: Pipeline, **limits: int) -> Coalescer:
+    return Coalescer(pipeline, **({"max_group": 100, "groups_in_flight": 1, "max_waiting": 1000} | limits))
+
+
+def run(story: Callable[[Pipeline], Awaitable[None]]) -> None:
+    async def told() -> None:
+        await asyncio.wait_for(story(Pipeline()), timeout=10)
+
+    asyncio.run(told())
+
+
+async def asked(desk: Coalescer, *numbers: int, version: str = "v1") -> "asyncio.Task[Scores]":
+    task = asyncio.create_task(desk.submit(version, [{"n": n} for n in numbers]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return task
+
+
+def test_the_first_goes_at_once_and_what_comes_meanwhile_travels_together() -> None:
+    async def story(pipeline: Pipeline) -> None:
+        desk = coalescer(pipeline)
+        first, second, third = await asked(desk, 1), await asked(desk, 2, 3), await asked(desk, 4)
+        assert pipeline.groups == [[1]]
+        pipeline.open.set()
+        answers = [await task for task in (first, second, third)]
+        assert [list(scores.probabilities) for scores in answers] == [[1], [2, 3], [4]]
+        assert pipeline.groups == [[1], [2, 3, 4]]
+
+    run(story)
+
+
+def test_as_many_groups_fly_as_there_are_places() -> None:
+    async def story(pipeline: Pipeline) -> None:
+        desk = coalescer(pipeline, groups_in_flight=2)
+        tasks = [await asked(desk, n) for n in range(4)]
+        assert pipeline.groups == [[0], [1]]
+        pipeline.open.set()
+        await asyncio.gather(*tasks)
+        assert sorted(n for group in pipeline.groups for n in group) == [0, 1, 2, 3]
+
+    run(story)
+
+
+def test_a_group_is_bounded_but_never_cuts_a_request() -> None:
+    async def story(pipeline: Pipeline) -> None:
+        desk = coalescer(pipeline, max_group=3)
+        tasks = [
+            await asked(desk, 0),
+            await asked(desk, 1, 2),
+            await asked(desk, 3, 4),
+            await asked(desk, *range(5, 10)),
+        ]
+        pipeline.open.set()
+        await asyncio.gather(*tasks)
+        assert pipeline.groups == [[0], [1, 2], [3, 4], [5, 6, 7, 8, 9]]
+
+    run(story)
+
+
+def test_versions_never_share_a_group() -> None:
+    async def story(pipeline: Pipeline) -> None:
+        desk = coalescer(pipeline)
+        tasks = [await asked(desk, 0), await asked(desk, 1), await asked(desk, 2, version="v2"), await asked(desk, 3)]
+        pipeline.open.set()
+        answers = await asyncio.gather(*tasks)
+        assert pipeline.groups == [[0], [1], [2], [3]]
+        assert [scores.version for scores in answers] == ["v1", "v1", "v2", "v1"]
+
+    run(story)
+
+
+def test_a_client_that_hangs_up_stalls_nobody() -> None:
+    async def story(pipeline: Pipeline) -> None:
+        desk = coalescer(pipeline)
+        flying, waiting, patient = await asked(desk, 1), await asked(desk, 2), await asked(desk, 3)
+        flying.cancel()
+        waiting.cancel()
+        pipeline.open.set()
+        assert list((await patient).probabilities) == [3]
+        assert pipeline.groups == [[1], [3]]
+        assert list((await desk.submit("v1", [{"n": 4}])).probabilities) == [4]
+
+    run(story)
+
+
+def test_a_poisoned_row_fails_alone() -> None:
+    async def story(pipeline: Pipeline) -> None:
+        desk = coalescer(pipeline)
+        first, good, bad, also = (
+            await asked(desk, 0),
+            await asked(desk, 1),
+            await asked(desk, -1),
+            await asked(desk, 2),
+        )
+        pipeline.open.set()
+        assert list((await good).probabilities) == [1]
+        assert list((await also).probabilities) == [2]
+        with pytest.raises(ValueError, match="poisoned"):
+            await bad
+        await first
+
+    run(story)
+
+
+def test_beyond_the_limit_the_answer_is_no_at_once() -> None:
+    async def story(pipeline: Pipeline) -> None:
+        desk = coalescer(pipeline, max_waiting=3)
+        tasks = [await asked(desk, 0), await asked(desk, 1, 2)]
+        with pytest.raises(Overloaded, match="2 rows are waiting"):
+            await desk.submit("v1", [{"n": 3}, {"n": 4}])
+        pipeline.open.set()
+        await asyncio.gather(*tasks)
+        assert list((await desk.submit("v1", [{"n": 5}, {"n": 6}])).probabilities) == [5, 6]
+
+    run(story)

@@ -1,0 +1,141 @@
+"""The following of champions, against a real package store and the real deployment classes, in one process."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments.coalesce import Coalescer
+from deployments.desk import Desk
+from deployments.shelf import KEPT, Shelf
+from forewarn import scoring
+from forewarn.errors import NotFound, NotReady, PackageDamaged
+from forewarn.package import ModelPackage
+from forewarn.releases import Releases
+from forewarn.scoring import Scores
+from tests.conftest import fitted
+
+
+@pytest.fixture
+def releases(package: ModelPackage, tmp_path: Path) -> Releases:
+    store = Releases(tmp_path / "packages")
+    for version in range(1, KEPT + 3):
+        store.admit(package.case, f"v{version}", saved(package, tmp_path))
+    store.promote(package.case, "v1")
+    return store
+
+
+def saved(package: ModelPackage, tmp_path: Path) -> Path:
+    folder = tmp_path / "saved"
+    return folder if folder.exists() else package.save(folder)
+
+
+def spoil(releases: Releases, package: ModelPackage, version: str) -> None:
+    (releases.folder(package.case, version) / "contract.json").write_text("{}")
+
+
+def test_the_champion_is_there_from_the_start(package: ModelPackage, releases: Releases) -> None:
+    async def story() -> None:
+        shelf = Shelf(package.case, releases)
+        spoil(releases, package, "v1")  # a shelf that read it again would notice
+        assert (await shelf.get("v1")).version == "v1"
+
+    asyncio.run(story())
+
+
+def test_callers_share_one_load_and_old_versions_make_room(
+    package: ModelPackage, releases: Releases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[str] = []
+    real = Releases.load
+
+    def counted(self: Releases, case: Any, version: str) -> ModelPackage:
+        loads.append(version)
+        return real(self, case, version)
+
+    monkeypatch.setattr(Releases, "load", counted)
+
+    async def story() -> None:
+        shelf = Shelf(package.case, releases)
+        one, two = await asyncio.gather(shelf.get("v2"), shelf.get("v2"))
+        assert one is two
+        for version in ("v3", "v4", "v5", "v5"):
+            await shelf.get(version)
+        assert loads == ["v1", "v2", "v3", "v4", "v5"]
+        await shelf.get("v1")
+        assert loads[-1] == "v1"
+
+    asyncio.run(story())
+
+
+def test_a_damaged_version_changes_nothing_and_may_be_mended(package: ModelPackage, releases: Releases) -> None:
+    folder = releases.folder(package.case, "v2")
+    whole = (folder / "contract.json").read_bytes()
+    spoil(releases, package, "v2")
+
+    async def story() -> None:
+        shelf = Shelf(package.case, releases)
+        with pytest.raises(PackageDamaged):
+            await shelf.get("v2")
+        with pytest.raises(NotFound):
+            await shelf.get("v99")
+        assert (await shelf.get("v1")).version == "v1"
+        (folder / "contract.json").write_bytes(whole)
+        assert (await shelf.get("v2")).version == "v2"
+
+    asyncio.run(story())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(15):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def test_a_desk_follows_the_champion_and_stays_when_the_next_one_fails(
+    package: ModelPackage, releases: Releases, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        shelf = Shelf(package.case, releases)
+
+        async def send(version: str, rows: list[dict[str, Any]]) -> Scores:
+            return scoring.score(await shelf.get(version), rows)
+
+        desk = Desk(package.case, Coalescer(send, max_group=9, groups_in_flight=1, max_waiting=99), releases)
+        rows = scoring.validate(package.case, package.case.sample(2, seed=0)).values
+        with pytest.raises(NotReady, match="no model yet"):
+            await desk.score(rows)
+        following = asyncio.create_task(desk.follow())
+        await until(lambda: desk.version == "v1")
+        spoil(releases, package, "v2")
+        releases.promote(package.case, "v2")
+        await until(lambda: "does not take over" in caplog.text)
+        assert (await desk.score(rows)).version == "v1"
+        releases.promote(package.case, "v3")
+        await until(lambda: desk.version == "v3")
+        assert (await desk.score(rows)).version == "v3"
+        following.cancel()
+
+    asyncio.run(story())
+
+
+def test_a_pipeline_that_breaks_is_not_ready_rather_than_an_error(package: ModelPackage, releases: Releases) -> None:
+    async def story() -> None:
+        async def send(version: str, rows: list[dict[str, Any]]) -> Scores:
+            raise ConnectionError("the replica is gone")
+
+        desk = Desk(package.case, Coalescer(send, max_group=9, groups_in_flight=1, max_waiting=99), releases)
+        desk.version = "v1"
+        with pytest.raises(NotReady, match="cannot answer now"):
+            await desk.score([{}])
+
+    asyncio.run(story())
+
+
+def test_versions_fitted_apart_score_apart(package: ModelPackage) -> None:
+    other = fitted(package.case, seed=2)
+    rows = scoring.validate(package.case, package.case.sample(5, seed=0)).values
+    ours, theirs = scoring.score(package, rows), scoring.score(other, rows)
+    assert (ours.probabilities != theirs.probabilities).any()

@@ -1,0 +1,77 @@
+"""Against a real MLflow on SQLite."""
+
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from forewarn import scoring
+from forewarn.errors import NotFound
+from forewarn.package import ModelPackage
+from forewarn.registry import PARENT, Registry
+from forewarn.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(home=tmp_path_factory.mktemp("registry"))
+
+
+@pytest.fixture(scope="module")
+def registry(home: Settings) -> Registry:
+    return Registry(home)
+
+
+@pytest.fixture(scope="module")
+def registered(registry: Registry, package: ModelPackage, tmp_path_factory: pytest.TempPathFactory) -> str:
+    run = registry.start_run(package.case, "search", params={"trials": 1}, tags={"use_case": package.case.name})
+    registry.log_trial(
+        package.case, run, "t1", params={"C": 0.1}, metrics={"roc_auc": 0.8}, tags={"stopped_early": "no"}
+    )
+    version = registry.register(package.case, run, package.save(tmp_path_factory.mktemp("saved") / "package"))
+    registry.promote(package.case, version)
+    registry.finish_run(run, metrics={"roc_auc": 0.81})
+    return version
+
+
+def test_the_alias_names_the_champion(registry: Registry, package: ModelPackage, registered: str) -> None:
+    assert registered == "v1"
+    assert registry.champion(package.case) == "v1"
+
+
+def test_a_fetched_version_is_the_package_that_was_registered(
+    registry: Registry, package: ModelPackage, registered: str
+) -> None:
+    rows = scoring.validate(package.case, package.case.sample(50, seed=3)).values
+    fetched = ModelPackage.load(package.case, registry.fetch(package.case, registered), version=registered)
+    np.testing.assert_array_equal(fetched.predict(fetched.prepare(rows)), package.predict(package.prepare(rows)))
+
+
+def test_an_unknown_version_is_named(registry: Registry, package: ModelPackage, registered: str) -> None:
+    with pytest.raises(NotFound, match="no registered version v99"):
+        registry.fetch(package.case, "v99")
+
+
+def test_trials_are_nested_below_their_search(home: Settings, package: ModelPackage, registered: str) -> None:
+    client = MlflowClient(tracking_uri=home.mlflow_uri)
+    experiment = client.get_experiment_by_name(package.case.name)
+    assert experiment is not None
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert runs["t1"].data.tags[PARENT] == runs["search"].info.run_id
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert Path(experiment.artifact_location.removeprefix("file://")).is_relative_to(home.home)
+
+
+def test_the_registered_model_is_a_plain_mlflow_model(home: Settings, package: ModelPackage, registered: str) -> None:
+    mlflow.set_tracking_uri(home.mlflow_uri)
+    model = mlflow.pyfunc.load_model(f"models:/{package.case.name}@champion")
+    raw = package.case.sample(20, seed=3)
+    frame = pd.DataFrame(raw)[list(package.case.row.model_fields)]
+    frame = frame.astype({spec.name: "float64" for spec in package.case.fields if spec.kind == "number"})
+    expected = scoring.score(package, scoring.validate(package.case, raw).values).probabilities
+    np.testing.assert_array_equal(model.predict(frame)["probability"].to_numpy(), expected)
+    with pytest.raises(mlflow.exceptions.MlflowException, match="schema"):
+        model.predict(frame.drop(columns=[spec.name for spec in package.case.fields if spec.required]))

@@ -1,0 +1,82 @@
+import os
+import socket
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from forewarn.errors import CannotStart
+from forewarn.settings import Settings
+from jobs import cluster
+from tests.conftest import free_port, until
+
+
+def test_a_taken_port_is_told_with_its_holder_and_the_remedy() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        with pytest.raises(CannotStart, match=rf"port {port} is in use by process {os.getpid()} .* or do this"):
+            cluster.refuse_taken_port(port, "do this")
+
+
+def test_a_free_port_is_fine() -> None:
+    cluster.refuse_taken_port(free_port(), "nothing to do")
+
+
+def test_too_little_memory_is_told_before_anything_starts(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=3 * 2**29))
+    with (
+        pytest.raises(CannotStart, match=r"only 1\.5 GiB of memory are free and Forewarn needs 2"),
+        cluster.started(settings),
+    ):
+        pass
+
+
+def test_a_home_that_is_up_is_not_started_twice(settings: Settings) -> None:
+    cluster.remember(settings, {"pid": os.getpid(), "mark": "m", "url": "http://127.0.0.1:1"})
+    with pytest.raises(CannotStart, match=r"already up at http://127\.0\.0\.1:1"), cluster.started(settings):
+        pass
+
+
+def test_a_process_id_that_went_to_another_process_is_not_ours(settings: Settings) -> None:
+    cluster.remember(settings, {"pid": os.getpid(), "mark": "m", "url": "u"})
+    note = settings.running.read_text()
+    settings.running.write_text(note.replace('"born": ', '"born": 1'))
+    assert cluster.running(settings) == {}
+
+
+def test_leftovers_are_found_by_their_mark_named_and_ended_and_nothing_else(settings: Settings) -> None:
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with (
+        subprocess.Popen(sleep, env={**os.environ, cluster.MARK: "ours"}) as ours,
+        subprocess.Popen(sleep, env={**os.environ, cluster.MARK: "theirs"}) as theirs,
+        subprocess.Popen([sys.executable, "-c", "pass"]) as gone,
+    ):
+        cluster.remember(settings, {"pid": gone.pid, "mark": "ours", "url": "u"})
+        gone.wait()
+        until(lambda: cluster.leftovers(settings), seconds=10, what="the leftover is seen")
+        with (
+            pytest.raises(CannotStart, match=rf"an old Ray of this home is still running .*{ours.pid}"),
+            cluster.started(settings),
+        ):
+            pass
+        cluster.stop(cluster.running(settings), cluster.leftovers(settings))
+        assert not psutil.pid_exists(ours.pid)
+        assert theirs.poll() is None
+        theirs.kill()
+
+
+def test_two_homes_use_two_scratch_folders_short_enough_for_sockets(tmp_path_factory: pytest.TempPathFactory) -> None:
+    one, two = (cluster.scratch(Settings(home=tmp_path_factory.mktemp(name))) for name in ("one", "two"))
+    assert one != two
+    node = "f" * 56
+    assert len(str(one / node / "metrics.sock")) <= 97
+
+
+def test_what_the_caller_set_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    cluster.prepare_environment()
+    assert os.environ["RAY_AUTH_MODE"] == "token"

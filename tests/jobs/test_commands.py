@@ -1,0 +1,118 @@
+"""The `forewarn` command, where no Ray is needed: what it refuses, and how it says so."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from forewarn import usecases
+from forewarn.errors import BadInput
+from forewarn.package import ModelPackage
+from forewarn.releases import Releases
+from forewarn.settings import PROJECT, Settings
+from jobs.deploy import CONFIG, Application
+from jobs.up import _lessons
+
+
+def forewarn(settings: Settings, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "FOREWARN_HOME": str(settings.home), **more}
+    command = [sys.executable, "-c", "from jobs.cli import main; main()", *arguments]
+    return subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=100)
+
+
+def refused(done: subprocess.CompletedProcess[str], said: str) -> None:
+    """One sentence, exit code 1, no traceback, nothing on stdout."""
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert done.stdout == ""
+
+
+def test_status_of_a_home_that_holds_nothing(settings: Settings) -> None:
+    state = json.loads(forewarn(settings, "status", "--json").stdout)
+    assert state["running"] is False
+    assert state["use_cases"]["attrition"] == {"champion": None, "versions": []}
+
+
+def test_status_names_the_champion(settings: Settings, package: ModelPackage, tmp_path: Path) -> None:
+    releases = Releases(settings.packages)
+    releases.admit(package.case, "v1", package.save(tmp_path / "saved"))
+    releases.promote(package.case, "v1")
+    state = json.loads(forewarn(settings, "status", "--json").stdout)
+    assert state["use_cases"][package.case.name] == {"champion": "v1", "versions": ["v1"]}
+
+
+def test_down_where_nothing_runs_says_so(settings: Settings) -> None:
+    done = forewarn(settings, "down")
+    assert done.returncode == 0
+    assert "nothing of this home is running" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_an_unreadable_file_is_one_sentence(settings: Settings, command: str, tmp_path: Path) -> None:
+    refused(forewarn(settings, command, "attrition", "--data", str(tmp_path / "nothing.csv")), "no such file")
+
+
+def test_an_unknown_use_case_is_one_sentence(settings: Settings) -> None:
+    refused(forewarn(settings, "train", "weather"), "there is no use case 'weather'; there is attrition")
+
+
+def test_a_bad_argument_is_exit_code_2(settings: Settings) -> None:
+    assert forewarn(settings, "train", "attrition", "--trials", "0").returncode == 2
+
+
+def test_evaluating_without_a_champion_says_how_to_get_one(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("MonthlyIncome,OverTime,Attrition\n1,Yes,No\n")
+    done = forewarn(settings, "evaluate", "attrition", "--data", str(tmp_path / "rows.csv"))
+    refused(done, "has no champion yet; train one with `forewarn train attrition`")
+
+
+def test_submitting_where_nothing_is_up_says_so(settings: Settings) -> None:
+    refused(forewarn(settings, "train", "attrition", "--submit"), "start it with `forewarn up`")
+
+
+def test_up_reads_the_file_before_anything_starts(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes(b"\x89PNG\0")
+    refused(forewarn(settings, "up", "--data", f"attrition={tmp_path / 'rows.csv'}"), "it is a binary file")
+    refused(forewarn(settings, "up", "--data", "weather=rows.csv"), "this application serves attrition, not weather")
+
+
+@pytest.mark.parametrize("name", ["FOREWARN_PORT", "FOREWARN_DASHBOARD_PORT"])
+def test_up_on_a_taken_port_names_the_holder_and_the_remedy(settings: Settings, name: str) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        free = {"FOREWARN_PORT": "28000", "FOREWARN_DASHBOARD_PORT": "28265"}
+        refused(forewarn(settings, "up", **free | {name: str(port)}), f"choose another: {name}={port + 1}")
+
+
+def test_data_without_a_name_is_for_the_default_use_case(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("MonthlyIncome,OverTime,Attrition\n1,Yes,No\n")
+    (lesson,) = _lessons(Application.read(CONFIG, settings), [str(tmp_path / "rows.csv")], settings)
+    assert (lesson.case.name, lesson.origin["name"]) == ("attrition", "rows.csv")
+    assert len(lesson.origin["sha256"]) == 64
+
+
+def test_the_environments_port_goes_before_the_files(settings: Settings) -> None:
+    assert Application.read(CONFIG, settings).url == "http://127.0.0.1:8000"
+    moved = settings.model_copy(update={"port": 9001})
+    assert Application.read(CONFIG, moved).url == "http://127.0.0.1:9001"
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "applications: []\nhttp_options: {port: 1}", "- 1"])
+def test_a_file_that_is_no_serve_config_is_one_sentence(settings: Settings, tmp_path: Path, text: str) -> None:
+    (tmp_path / "serve.yaml").write_text(text)
+    with pytest.raises(BadInput, match="not a serve config"):
+        Application.read(tmp_path / "serve.yaml", settings)
+
+
+def test_the_printed_command_is_safe_to_paste(settings: Settings) -> None:
+    command = Application.read(CONFIG, settings).curl(usecases.get("attrition"), "fw_it's")
+    words = subprocess.run(["sh", "-c", f"printf '%s\\n' {command}"], capture_output=True, text=True, check=True).stdout
+    assert "X-API-Key: fw_it's" in words.splitlines()
+    assert json.loads(words.splitlines()[-1]) == dict(usecases.get("attrition").examples[0].row)

@@ -1,0 +1,116 @@
+"""What a newcomer does, in processes of their own: up, the printed command, status, down; and Ray by hand."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+import yaml
+
+from forewarn import keys
+from forewarn.package import ModelPackage
+from forewarn.releases import Releases
+from forewarn.settings import PROJECT, Settings
+from jobs import cluster
+from tests.conftest import free_port, until
+from tests.jobs.test_commands import forewarn
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def home(tmp_path: Path, package: ModelPackage) -> Settings:
+    """A home with a champion, so that nothing has to be trained."""
+    settings = Settings(home=tmp_path / "home", port=free_port(), dashboard_port=free_port())
+    releases = Releases(settings.packages)
+    releases.admit(package.case, "v1", package.save(tmp_path / "saved"))
+    releases.promote(package.case, "v1")
+    return settings
+
+
+def environment(home: Settings) -> dict[str, str]:
+    ports = {"FOREWARN_PORT": str(home.port), "FOREWARN_DASHBOARD_PORT": str(home.dashboard_port)}
+    foreign = (*cluster.PORTS, cluster.MARK, "RAY_ADDRESS")
+    kept = {name: value for name, value in os.environ.items() if name not in foreign}
+    return {**kept, "FOREWARN_HOME": str(home.home), **ports}
+
+
+@contextmanager
+def running(command: list[str], home: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as file, subprocess.Popen(command, env=environment(home), cwd=PROJECT, stdout=file, stderr=file,
+                                                  start_new_session=True) as process:  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=90)
+
+
+def test_up_prints_a_command_that_answers_and_ends_what_it_started(home: Settings, tmp_path: Path) -> None:
+    log = tmp_path / "up.log"
+    with running([sys.executable, "-c", "from jobs.cli import main; main()", "up"], home, log) as process:
+        until(lambda: "Ctrl-C stops it" in log.read_text() or process.poll() is not None, seconds=120, what="it is up")
+        printed = log.read_text()
+        curl = next(line for line in printed.splitlines() if line.startswith("curl "))
+        answered = subprocess.run([*shlex.split(curl), "-s", "-w", " %{http_code}"], capture_output=True, text=True)
+        body, status = answered.stdout.rsplit(" ", 1)
+        assert status == "200", printed
+        assert json.loads(body)["model_version"] == "v1"
+        assert f"http://127.0.0.1:{home.port}/docs" in printed
+        note = cluster.running(home)
+        state = json.loads(forewarn(home, "status", "--json").stdout)
+        assert (state["running"], state["health"]) == (True, "healthy")
+        ours = cluster.marked(note["mark"])
+        assert len(ours) > 5
+        assert [name for name in map(outside, ours) if name] == []
+        assert forewarn(home, "down").returncode == 0
+        process.wait(timeout=60)
+    assert not cluster.marked(note["mark"])
+    assert "Stopped what was started here" in log.read_text()
+    key = home.local_key.read_text()
+    logs = [path for path in cluster.scratch(home).rglob("*") if path.is_file() and path.stat().st_size < 2**24]
+    assert not [path for path in logs if key.encode() in path.read_bytes()], "the key is in a log"
+
+
+def outside(process: psutil.Process) -> str:
+    """What of Ray's control plane other machines could reach. HAProxy's counters and Serve's replica-to-replica
+    ports cannot be bound to localhost in Ray 2.60: docs/decisions/0003."""
+    try:
+        name = process.name()
+        open_to_all = [c.laddr for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    except psutil.Error:
+        return ""
+    reachable = [address for address in open_to_all if address.ip not in ("127.0.0.1", "::ffff:127.0.0.1", "::1")]
+    known = name == "haproxy" or name.startswith("ray::ServeRepli")
+    return f"{name} {reachable}" if reachable and not known else ""
+
+
+def test_serve_run_brings_the_same_application_up_on_a_ray_started_by_hand(home: Settings, tmp_path: Path) -> None:
+    """No launcher of ours: Ray Serve's own command, its own defaults, its own local Ray."""
+    plan = yaml.safe_load((PROJECT / "serve_config.yaml").read_text())
+    plan["http_options"]["port"] = home.port
+    (tmp_path / "serve.yaml").write_text(yaml.safe_dump(plan))
+    key = keys.installation_key(home.keys, home.local_key)
+    serve = [str(Path(sys.executable).with_name("serve")), "run", "--address", "local", str(tmp_path / "serve.yaml")]
+    url = f"http://127.0.0.1:{home.port}"
+
+    def ready() -> bool:
+        try:
+            return httpx.get(f"{url}/ready", timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    log = tmp_path / "serve.log"
+    with running(serve, home, log) as process:
+        until(lambda: ready() or process.poll() is not None, seconds=150, what="serve run is ready")
+        answer = httpx.post(f"{url}/predict", json={"MonthlyIncome": 5500, "OverTime": 1}, headers={"X-API-Key": key})
+        assert answer.status_code == 200, log.read_text()
+        assert answer.json()["model_version"] == "v1"

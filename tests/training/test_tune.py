@@ -1,0 +1,66 @@
+"""The search's own rules, without a cluster; tests/story runs the search for real."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import optuna
+import pytest
+
+from forewarn.errors import ForewarnError
+from forewarn.estimators import SPACES, STARTING_POINTS
+from training import tune
+from training.tune import Finished
+
+
+def finished(name: str, algorithm: str, roc_auc: float, *, whole: bool = True) -> Finished:
+    params = STARTING_POINTS[algorithm][0]
+    return Finished(name=name, algorithm=algorithm, params=params, roc_auc=roc_auc, folds=10, whole=whole, seconds=1.0)
+
+
+def test_only_trials_that_saw_every_fold_can_win() -> None:
+    trials = [
+        finished("a", "xgboost", 0.83),
+        finished("b", "xgboost", 0.99, whole=False),
+        finished("c", "logistic", 0.82),
+    ]
+    best = tune._best(trials)
+    assert best.roc_auc == {"xgboost": 0.83, "logistic": 0.82}
+    assert best.trials == 3
+
+
+def test_a_search_in_which_no_trial_saw_every_fold_says_what_to_do() -> None:
+    with pytest.raises(ForewarnError, match="--budget-s"):
+        tune._best([finished("a", "xgboost", 0.9, whole=False)])
+
+
+def test_ended_trials_are_read_back_as_they_were(tmp_path: Path) -> None:
+    trial = finished("a", "logistic", 0.8)
+    (tmp_path / tune.FINISHED).write_text(json.dumps(asdict(trial)) + "\n")
+    assert tune._finished_before(tmp_path) == [trial]
+    assert tune._finished_before(tmp_path / "nothing") == []
+
+
+@pytest.mark.parametrize("algorithm", sorted(SPACES))
+def test_starting_points_lie_within_the_space(algorithm: str) -> None:
+    for point in STARTING_POINTS[algorithm]:
+        assert point.keys() == SPACES[algorithm].keys()
+        assert all(
+            SPACES[algorithm][name].low <= value <= SPACES[algorithm][name].high for name, value in point.items()
+        )
+
+
+def test_every_algorithm_is_tried_early() -> None:
+    first = [point["algorithm"] for point in tune._starting_points(("xgboost", "logistic"))[:2]]
+    assert first == ["xgboost", "logistic"]
+
+
+def test_proposals_come_from_the_space_and_name_their_algorithm() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(30):
+        trial = study.ask()
+        tune.propose(trial, algorithms=("xgboost", "logistic"))
+        algorithm = trial.params["algorithm"]
+        own = tune.own_params(algorithm, trial.params)
+        assert own.keys() == SPACES[algorithm].keys()
+        assert len(trial.params) == len(own) + 1
