@@ -101,7 +101,7 @@ def _lesson(case: UseCase, file: Path | None) -> Lesson:
 
 def _pair(text: str, application: Application) -> tuple[str, Path]:
     name, equals, file = text.partition("=")
-    if not equals:
+    if not equals or Path(text).is_file():  # a path may hold an equals sign
         name, file = application.default_use_case, text
     if name not in application.use_cases:
         raise BadInput(f"--data {text}: this application serves {', '.join(application.use_cases)}, not {name}")
