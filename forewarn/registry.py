@@ -28,7 +28,7 @@ class Registry:
     """One tracking server, named explicitly at every call, so that nothing depends on a worker's folder."""
 
     def __init__(self, settings: Settings):
-        settings.home.mkdir(parents=True, exist_ok=True)
+        settings.make_home()
         for talker in ("alembic", "mlflow"):  # 60 lines of migrations on the first use of a fresh database
             logging.getLogger(talker).setLevel(logging.WARNING)
         self._settings = settings

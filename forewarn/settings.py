@@ -72,3 +72,8 @@ class Settings(BaseSettings):
     def running(self) -> Path:
         """What `forewarn up` started: process ids, ports, addresses."""
         return self.home / "running.json"
+
+    def make_home(self) -> Path:
+        """Make the folder, for its owner alone: what models learned about people is in it."""
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self.home

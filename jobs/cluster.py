@@ -88,7 +88,7 @@ def started(settings: Settings) -> Iterator[dict[str, Any]]:
         CannotStart: too little memory, or leftovers of an earlier run.
     """
     prepare_environment()
-    _refuse_leftovers(settings)
+    refuse_running(settings)
     _refuse_little_memory()
     mark = secrets.token_hex(8)
     os.environ[MARK] = mark
@@ -128,7 +128,7 @@ def running(settings: Settings) -> dict[str, Any]:
 
 def remember(settings: Settings, note: dict[str, Any]) -> None:
     """Write down what was started."""
-    settings.running.parent.mkdir(parents=True, exist_ok=True)
+    settings.make_home()
     settings.running.write_text(json.dumps({**note, "born": psutil.Process(note["pid"]).create_time()}, indent=1))
 
 
@@ -168,6 +168,24 @@ def stop(found: dict[str, Any], left: list[psutil.Process]) -> None:
     end(left)
 
 
+def refuse_running(settings: Settings) -> None:
+    """One home runs once.
+
+    Raises:
+        CannotStart: this home is up already, or an earlier run of it left processes behind.
+    """
+    if found := running(settings):
+        raise CannotStart(
+            f"this home is already up at {found['url']} (process {found['pid']}); "
+            "use it, or stop it with `forewarn down`"
+        )
+    if left := leftovers(settings):
+        raise CannotStart(
+            f"an old Ray of this home is still running ({len(left)} processes, such as {left[0].pid} "
+            f"{left[0].name()}); end it with `forewarn down` and try again"
+        )
+
+
 def refuse_taken_port(port: int, remedy: str) -> None:
     """Say who holds a port that we need.
 
@@ -197,19 +215,6 @@ def _note(settings: Settings) -> dict[str, Any]:
 def _is_ours(process: psutil.Process, note: dict[str, Any]) -> bool:
     """The process id may have gone to another process since."""
     return bool(abs(process.create_time() - note["born"]) < 1)
-
-
-def _refuse_leftovers(settings: Settings) -> None:
-    if found := running(settings):
-        raise CannotStart(
-            f"this home is already up at {found['url']} (process {found['pid']}); "
-            "use it, or stop it with `forewarn down`"
-        )
-    if left := leftovers(settings):
-        raise CannotStart(
-            f"an old Ray of this home is still running ({len(left)} processes, such as {left[0].pid} "
-            f"{left[0].name()}); end it with `forewarn down` and try again"
-        )
 
 
 def _refuse_little_memory() -> None:

@@ -43,6 +43,7 @@ def up(
     settings = Settings()
     application = Application.read(config, settings)
     lessons = _lessons(application, data or [], settings)
+    cluster.refuse_running(settings)
     cluster.refuse_taken_port(application.port, f"choose another: FOREWARN_PORT={application.port + 1}")
     cluster.refuse_taken_port(
         settings.dashboard_port, f"choose another: FOREWARN_DASHBOARD_PORT={settings.dashboard_port + 1}"

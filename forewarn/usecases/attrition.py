@@ -73,7 +73,9 @@ class AttritionAnswer(Answer):
     """S0-16."""
 
     prediction: Literal["Attrition", "No Attrition"]
-    confidence_score: float
+    confidence_score: Annotated[
+        float, Field(description="Probability of the prediction. Below 0.5 where the threshold for Attrition is.")
+    ]
 
 
 def answer(decision: Decision) -> dict[str, Any]:

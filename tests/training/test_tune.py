@@ -50,17 +50,25 @@ def test_starting_points_lie_within_the_space(algorithm: str) -> None:
         )
 
 
-def test_every_algorithm_is_tried_early() -> None:
-    first = [point["algorithm"] for point in tune._starting_points(("xgboost", "logistic"))[:2]]
-    assert first == ["xgboost", "logistic"]
+def test_every_algorithm_has_its_turn_and_the_first_most_of_them() -> None:
+    both = ("xgboost", "logistic")
+    turns = [tune.turn(number, both) for number in range(80)]
+    assert turns[:4] == ["xgboost", "logistic", "xgboost", "logistic"]
+    assert 10 <= turns.count("logistic") <= 15
+    assert {tune.turn(number, ("logistic",)) for number in range(80)} == {"logistic"}
+
+
+def test_a_starting_point_meets_the_algorithm_whose_turn_it_is() -> None:
+    both = ("xgboost", "logistic")
+    for number, point in enumerate(tune._starting_points(both)):
+        assert all(name.startswith(f"{tune.turn(number, both)}:") for name in point)
 
 
 def test_proposals_come_from_the_space_and_name_their_algorithm() -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(30):
         trial = study.ask()
-        tune.propose(trial, algorithms=("xgboost", "logistic"))
-        algorithm = trial.params["algorithm"]
+        algorithm = tune.propose(trial, algorithms=("xgboost", "logistic"))["algorithm"]
         own = tune.own_params(algorithm, trial.params)
         assert own.keys() == SPACES[algorithm].keys()
-        assert len(trial.params) == len(own) + 1
+        assert len(trial.params) == len(own)
