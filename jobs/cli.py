@@ -1,6 +1,7 @@
 """The `forewarn` command."""
 
 import os
+import sys
 from typing import Annotated, Any
 
 import httpx
@@ -51,8 +52,8 @@ def mlflow(port: Annotated[int, typer.Option(help="Where to listen, on this mach
     # One process of 0.5 GB instead of fifteen of 2.7 GB: nothing here runs MLflow's own jobs.
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     cluster.prepare_environment()
-    command = ["mlflow", "server", "-w", "1", "--host", "127.0.0.1", "--port", str(port)]
-    os.execvp(command[0], [*command, "--backend-store-uri", settings.mlflow_uri])  # noqa: S606
+    server = [sys.executable, "-m", "mlflow", "server", "-w", "1", "--host", "127.0.0.1", "--port", str(port)]
+    os.execv(server[0], [*server, "--backend-store-uri", settings.mlflow_uri])  # noqa: S606
 
 
 def main() -> None:

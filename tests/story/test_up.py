@@ -114,3 +114,18 @@ def test_serve_run_brings_the_same_application_up_on_a_ray_started_by_hand(home:
         answer = httpx.post(f"{url}/predict", json={"MonthlyIncome": 5500, "OverTime": 1}, headers={"X-API-Key": key})
         assert answer.status_code == 200, log.read_text()
         assert answer.json()["model_version"] == "v1"
+
+
+def test_mlflows_pages_open_on_this_homes_database(home: Settings, tmp_path: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-c", "from jobs.cli import main; main()", "mlflow", "--port", str(port)]
+
+    def healthy() -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/health", timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    with running(command, home, tmp_path / "mlflow.log"):
+        until(healthy, seconds=90, what="MLflow answers")
+    assert (home.home / "mlflow.db").exists()
