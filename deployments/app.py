@@ -9,8 +9,8 @@ from deployments.model import Model
 from deployments.preprocessing import Preprocessor
 from forewarn import usecases
 
-# Above what the door lets wait: Ray Serve's own queues must not be what requests wait in.
-MAX_ONGOING = 1000
+# Above what the door lets wait: Ray Serve's own queues, which have no end, must not be what requests wait in.
+MAX_ONGOING = 10_000
 HEALTH_CHECK_S = 5
 
 
@@ -42,12 +42,14 @@ class Door(Strict):
         max_group: rows that travel to the model together.
         groups_in_flight: groups on their way at once; requests that come meanwhile form the next group.
         max_waiting: rows that may wait; beyond, the answer is 503 with Retry-After at once.
+        max_body_bytes: size of one request's body; beyond, 413.
     """
 
     max_rows: int = Field(default=1000, ge=1)
     max_group: int = Field(default=1000, ge=1)
-    groups_in_flight: int = Field(default=2, ge=1)
-    max_waiting: int = Field(default=20_000, ge=1)
+    groups_in_flight: int = Field(default=4, ge=1)
+    max_waiting: int = Field(default=5_000, ge=1, lt=MAX_ONGOING)
+    max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
 
 
 class AppArgs(Strict):
@@ -62,8 +64,24 @@ class AppArgs(Strict):
 
     @model_validator(mode="after")
     def _known(self) -> "AppArgs":
-        for name in (*self.use_cases, *filter(None, [self.default_use_case])):
+        for name in self.use_cases:
             usecases.get(name)
+        if len(set(self.use_cases)) < len(self.use_cases):
+            raise ValueError(f"use_cases: {self.use_cases} names one twice")
+        if self.default_use_case and self.default_use_case not in self.use_cases:
+            raise ValueError(f"default_use_case: {self.default_use_case} is not among use_cases")
+        return self
+
+    @model_validator(mode="after")
+    def _can_grow(self) -> "AppArgs":
+        """Ray Serve wants ongoing ÷ target replicas, and no more groups are ever ongoing than the door lets fly."""
+        flying = self.door.groups_in_flight * self.ingress.max_replicas
+        for name, scaling in (("preprocessor", self.preprocessor), ("model", self.model)):
+            if flying < scaling.max_replicas * scaling.target_ongoing_requests:
+                raise ValueError(
+                    f"{name}: {scaling.max_replicas} replicas would need more than {flying} groups in flight; "
+                    "raise door.groups_in_flight, or lower target_ongoing_requests"
+                )
         return self
 
 

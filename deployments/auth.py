@@ -1,9 +1,13 @@
 """Who may come in: the key ring, read again when its file changes."""
 
+import logging
 from pathlib import Path
 from time import monotonic
 
+from forewarn.errors import StateDamaged
 from forewarn.keys import KeyRing
+
+log = logging.getLogger(__name__)
 
 REREAD_SECONDS = 1.0
 
@@ -30,7 +34,10 @@ class Doorkeeper:
     def _reread(self) -> None:
         self._looked = monotonic()
         if (stamp := self._stamp()) != self._changed:
-            self._ring, self._changed = KeyRing.load(self._path), stamp
+            try:
+                self._ring, self._changed = KeyRing.load(self._path), stamp
+            except StateDamaged as error:
+                log.error("the keys of before stay in force: %s", error)
 
     def _stamp(self) -> float:
         return self._path.stat().st_mtime if self._path.exists() else 0.0

@@ -1,6 +1,7 @@
 """Requests that arrive together travel together: the two hops behind the ingress are paid once per group."""
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -8,6 +9,9 @@ from typing import Any
 
 from forewarn.errors import Overloaded
 from forewarn.scoring import Scores
+
+# Enough to single out one poisoned request of a hundred by halving.
+MAX_TRIES = 16
 
 Send = Callable[[str, list[dict[str, Any]]], Awaitable[Scores]]
 
@@ -23,8 +27,8 @@ class Coalescer:
     """Sends a request at once while a place is free; what arrives meanwhile forms the next group.
 
     Nobody waits for a later request: there is no timer, only a bounded number of groups in flight. First come,
-    first served; a group holds one version. If a group fails, its requests are tried one by one, so that a
-    poisoned row fails alone.
+    first served; a group holds one version. If a group fails it is halved and tried again, so that a poisoned row
+    fails alone; but only a few times, so that a broken pipeline is not asked again for each request.
     """
 
     def __init__(self, send: Send, *, max_group: int, groups_in_flight: int, max_waiting: int):
@@ -53,7 +57,9 @@ class Coalescer:
 
     def _dispatch(self) -> None:
         while self._queue and len(self._flying) < self._places:
-            task = asyncio.ensure_future(self._fly(self._next_group()))
+            # A context of its own: in the request's, Ray Serve would cancel the group when that client hangs up.
+            flight = self._fly(self._next_group())
+            task = asyncio.get_running_loop().create_task(flight, context=contextvars.Context())
             self._flying.add(task)
             task.add_done_callback(self._landed)
 
@@ -77,14 +83,21 @@ class Coalescer:
         return candidate.version == first.version and size + len(candidate.rows) <= self._max_group
 
     async def _fly(self, group: list[_Waiting]) -> None:
-        try:
-            await self._score(group)
-        except Exception as error:  # noqa: BLE001 - whatever it was, each waiting client must hear of it
-            if len(group) == 1:
-                _fail(group[0], error)
-                return
-            for alone in group:
-                await self._fly([alone])
+        """Score a group, or halves of it; every client hears of its rows' scores or of what went wrong."""
+        parts, tries = [group], 0
+        while parts:
+            part = [waiting for waiting in parts.pop() if not waiting.answer.done()]
+            tries += 1
+            try:
+                await self._score(part)
+            except asyncio.CancelledError:
+                _fail(part, ConnectionError("the hand-off was cancelled"))
+            except Exception as error:  # noqa: BLE001 - whatever it was, each waiting client must hear of it
+                if len(part) == 1 or tries >= MAX_TRIES:
+                    _fail(part, error)
+                else:
+                    middle = len(part) // 2
+                    parts += [part[middle:], part[:middle]]
 
     async def _score(self, group: list[_Waiting]) -> None:
         if not group:
@@ -103,6 +116,7 @@ class Coalescer:
                 waiting.answer.set_result(share)
 
 
-def _fail(waiting: _Waiting, error: Exception) -> None:
-    if not waiting.answer.done():
-        waiting.answer.set_exception(error)
+def _fail(part: list[_Waiting], error: Exception) -> None:
+    for waiting in part:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(error)

@@ -6,13 +6,16 @@ from typing import Any
 
 from deployments.coalesce import Coalescer
 from forewarn import scoring
-from forewarn.errors import ForewarnError, NotReady
+from forewarn.errors import NotReady, Overloaded
 from forewarn.releases import Releases
 from forewarn.scoring import Scores
 from forewarn.usecase import UseCase
 
 log = logging.getLogger(__name__)
 FOLLOW_SECONDS = 1.0
+RETRY_SECONDS = 5.0
+# Below http_options.request_timeout_s, so that a slow answer is told in our own words.
+ANSWER_SECONDS = 20.0
 REHEARSAL_ROWS = 3
 
 
@@ -38,8 +41,9 @@ class Desk:
                 f"{self.case.name}: no model yet; train one with `forewarn train {self.case.name}`, or try again"
             )
         try:
-            return await self._coalescer.submit(version, rows)
-        except ForewarnError:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await self._coalescer.submit(version, rows)
+        except Overloaded:
             raise
         except Exception as error:
             log.exception("%s %s could not score %d rows", self.case.name, version, len(rows))
@@ -48,10 +52,10 @@ class Desk:
     async def follow(self) -> None:
         """Look every second for a new champion, for as long as the replica lives."""
         while True:
-            await self._look()
-            await asyncio.sleep(FOLLOW_SECONDS)
+            await asyncio.sleep(FOLLOW_SECONDS if await self._look() else RETRY_SECONDS)
 
-    async def _look(self) -> None:
+    async def _look(self) -> bool:
+        """Whether all is well."""
         try:
             champion = self._releases.champion(self.case)
             if champion is not None and champion != self.version:
@@ -60,10 +64,13 @@ class Desk:
                 log.info("%s %s answers now", self.case.name, champion)
         except Exception as error:  # noqa: BLE001 - a champion that fails must not end the following of the next
             self._say_once(error)
+            return False
+        return True
 
     async def _rehearse(self, version: str) -> None:
         rows = scoring.validate(self.case, self.case.sample(REHEARSAL_ROWS, seed=0))
-        await self._coalescer.submit(version, rows.values)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await self._coalescer.submit(version, rows.values)
 
     def _say_once(self, error: Exception) -> None:
         if str(error) != self._refused:

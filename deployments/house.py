@@ -19,6 +19,7 @@ class House:
     default: str
     doorkeeper: Doorkeeper
     max_rows: int
+    max_body_bytes: int
     since: float
 
     @property

@@ -36,6 +36,7 @@ class Ingress:
             default=default_use_case,
             doorkeeper=Doorkeeper(settings.keys),
             max_rows=door["max_rows"],
+            max_body_bytes=door["max_body_bytes"],
             since=monotonic(),
         )
         self._following: list[asyncio.Future[None]] = []

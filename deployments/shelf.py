@@ -1,11 +1,14 @@
 """The packages that a replica has in memory: whole, verified, loaded beside the work and not in its way."""
 
 import asyncio
+import logging
 
+from forewarn.errors import ForewarnError
 from forewarn.package import ModelPackage
 from forewarn.releases import Releases
 from forewarn.usecase import UseCase
 
+log = logging.getLogger(__name__)
 # The champion, the one before it, and one on its way in.
 KEPT = 3
 
@@ -18,9 +21,13 @@ class Shelf:
         self._releases = releases
         self._loading: dict[str, asyncio.Task[ModelPackage]] = {}
         self._packages: dict[str, ModelPackage] = {}
-        # Before the replica counts as started, so that its first request finds the champion there.
+        # Before the replica counts as started, so that its first request finds the champion there. A damaged one
+        # leaves the shelf empty and /ready at 503, rather than the replica in a loop of restarts.
         if version := releases.champion(case):
-            self._packages[version] = releases.load(case, version)
+            try:
+                self._packages[version] = releases.load(case, version)
+            except ForewarnError as error:
+                log.error("%s: the champion cannot be loaded: %s", case.name, error)
 
     async def get(self, version: str) -> ModelPackage:
         """The package of that version, loaded in a thread if it is not here yet; callers share one load.

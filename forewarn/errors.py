@@ -7,10 +7,12 @@
     ├── NotAuthenticated          401   no key
     ├── NotAllowed                403   a wrong key
     ├── NotFound                  404   no such use case, version or route
-    ├── TooManyRows               413   more rows than one request may carry
+    ├── TooLarge                  413   more rows or bytes than one request may carry
     ├── Overloaded                503   the queue is full; try again soon
     ├── NotReady                  503   no model that could answer
+    ├── VersionTaken              409   a version of that name is there, with other content
     ├── PackageDamaged            500   a model package does not verify
+    ├── StateDamaged              500   a state file of this installation cannot be read
     └── CannotStart               500   this machine or installation is not ready for what was asked
 
 Errors cross processes by pickle, which calls `cls(*args)`: so no custom `__init__`, the message alone.
@@ -60,8 +62,8 @@ class NotFound(ForewarnError):
     status = 404
 
 
-class TooManyRows(ForewarnError):
-    """More rows than one request may carry."""
+class TooLarge(ForewarnError):
+    """More rows or bytes than one request may carry."""
 
     status = 413
 
@@ -76,6 +78,16 @@ class NotReady(ForewarnError):
     """There is no model that could answer."""
 
     status = 503
+
+
+class VersionTaken(ForewarnError):
+    """A version of that name is there already, with other content."""
+
+    status = 409
+
+
+class StateDamaged(ForewarnError):
+    """A state file of this installation cannot be read."""
 
 
 class PackageDamaged(ForewarnError):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.errors import PackageDamaged
-from forewarn.usecase import Row, UseCase
+from forewarn.usecase import Feature, Row, UseCase
 
 Matrix = NDArray[np.float32]
 
@@ -82,20 +82,22 @@ class Features:
 
     @classmethod
     def fit(cls, case: UseCase, rows: Sequence[Row]) -> "Features":
-        """Learn medians, modes and levels. A field that holds one value only, or none, is left out."""
+        """Learn medians, modes and levels. A field without a single value is left out, and with it what derives
+        from it: a file need not hold every optional column."""
         numbers: dict[str, float] = {}
         categories: dict[str, tuple[str, ...]] = {}
         modes: dict[str, str] = {}
         for spec in case.inputs:
             values = [row[spec.name] for row in rows if row[spec.name] is not None]
-            if len(set(values)) < 2:
+            if not values:
                 continue
             if spec.kind == "number":
                 numbers[spec.name] = float(np.median(values))
             else:
                 categories[spec.name] = spec.levels
                 modes[spec.name] = max(spec.levels, key=values.count)
-        derived = tuple(function.__name__ for function in case.features)
+        probe = Filled({name: np.array([median]) for name, median in numbers.items()}, [dict.fromkeys(modes)], modes)
+        derived = tuple(function.__name__ for function in case.features if _derivable(function, probe))
         return cls(case, FeatureState(numbers=numbers, categories=categories, modes=modes, derived=derived))
 
     @property
@@ -140,6 +142,15 @@ class Features:
         """The inverse of `to_json`."""
         categories = {field: tuple(levels) for field, levels in state["categories"].items()}
         return cls(case, FeatureState(**{**state, "categories": categories, "derived": tuple(state["derived"])}))
+
+
+def _derivable(function: Feature, probe: Filled) -> bool:
+    """Whether every field that a feature function reads is there."""
+    try:
+        function(probe)
+    except KeyError:
+        return False
+    return True
 
 
 def _getter(names: tuple[str, ...]) -> Any:

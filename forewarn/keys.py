@@ -2,11 +2,10 @@
 
 import hashlib
 import hmac
-import json
-import os
 import secrets
 from pathlib import Path
 
+from forewarn import state
 from forewarn.errors import NotAllowed, NotAuthenticated
 
 PREFIX = "fw_"
@@ -24,7 +23,7 @@ class KeyRing:
     @classmethod
     def load(cls, path: Path) -> "KeyRing":
         """Read the hashes; an installation without a file accepts no key."""
-        return cls(json.loads(path.read_text()) if path.exists() else {})
+        return cls(state.read_json(path))
 
     def check(self, key: str | None) -> str:
         """The name of the key's owner. Every hash is compared, so the time taken tells nothing.
@@ -47,20 +46,14 @@ def installation_key(hashes: Path, secret: Path) -> str:
 
     It lies in a file of mode 0600 for its owner's own use, like an SSH key; the service reads hashes only.
     """
-    if not secret.exists():
-        _write_private(secret, PREFIX + secrets.token_urlsafe(32))
+    if not secret.exists() or not secret.read_text().strip():
+        state.write(secret, PREFIX + secrets.token_urlsafe(32))
     key = secret.read_text().strip()
-    known = json.loads(hashes.read_text()) if hashes.exists() else {}
+    known = state.read_json(hashes)
     if known.get("installation") != _digest(key):
-        _write_private(hashes, json.dumps({**known, "installation": _digest(key)}, indent=1))
+        state.write_json(hashes, {**known, "installation": _digest(key)})
     return key
 
 
 def _digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)

@@ -114,14 +114,27 @@ def verify(folder: Path) -> None:
     Raises:
         PackageDamaged: naming the first file that is missing, added or changed.
     """
-    if not (folder / MANIFEST).is_file():
-        raise PackageDamaged(f"{folder}: no {MANIFEST}; this is not a whole model package, register it again")
-    manifest = _read(folder / MANIFEST)
-    for name in sorted(manifest.keys() ^ set(_files(folder))):
-        raise PackageDamaged(f"{folder}: {name} is {'missing' if name in manifest else 'not in the manifest'}")
-    for name, digest in manifest.items():
+    digests = manifest(folder)
+    for name in sorted(digests.keys() ^ set(_files(folder))):
+        raise PackageDamaged(f"{folder}: {name} is {'missing' if name in digests else 'not in the manifest'}")
+    for name, digest in digests.items():
         if _sha256(folder / name) != digest:
             raise PackageDamaged(f"{folder}: {name} has changed since it was written; register the version again")
+
+
+def manifest(folder: Path) -> dict[str, str]:
+    """File → sha256, as the package was written.
+
+    Raises:
+        PackageDamaged: there is none, or it cannot be read.
+    """
+    try:
+        digests: dict[str, str] = _read(folder / MANIFEST)
+    except (OSError, ValueError):
+        raise PackageDamaged(
+            f"{folder}: no readable {MANIFEST}; this is not a whole model package, register it again"
+        ) from None
+    return digests
 
 
 def contract(case: UseCase, rows: Sequence[Row]) -> dict[str, Any]:

@@ -1,12 +1,11 @@
 """Which version answers: the packages that may serve, and the champion of each use case."""
 
-import json
 import os
 import shutil
 from pathlib import Path
 
-from forewarn import package
-from forewarn.errors import NotFound
+from forewarn import package, state
+from forewarn.errors import NotFound, VersionTaken
 from forewarn.package import ModelPackage
 from forewarn.usecase import UseCase
 
@@ -27,9 +26,15 @@ class Releases:
 
         Raises:
             PackageDamaged: the source does not verify; nothing is copied.
+            VersionTaken: another package of that name is there, because the registry began anew.
         """
         package.verify(source)
         target = self._store / case.name / version
+        if target.exists() and package.manifest(target) != package.manifest(source):
+            raise VersionTaken(
+                f"{case.name} {version} is in the package store already, with other content: the registry counts anew; "
+                f"restore its database, or move {self._store / case.name} aside"
+            )
         if not target.exists():
             aside = target.with_name(f".{version}.{os.getpid()}")
             shutil.copytree(source, aside)
@@ -44,15 +49,11 @@ class Releases:
             NotFound: the version is not in the store.
         """
         self.folder(case, version)
-        state = self._store / case.name / STATE
-        aside = state.with_suffix(f".{os.getpid()}")
-        aside.write_text(json.dumps({"champion": version}))
-        aside.replace(state)
+        state.write_json(self._store / case.name / STATE, {"champion": version})
 
     def champion(self, case: UseCase) -> str | None:
         """The version that answers now; None before the first one."""
-        state = self._store / case.name / STATE
-        return str(json.loads(state.read_text())["champion"]) if state.exists() else None
+        return state.read_json(self._store / case.name / STATE).get("champion")
 
     def folder(self, case: UseCase, version: str) -> Path:
         """Where an admitted version lies.

@@ -47,7 +47,7 @@ def validate(case: UseCase, raw: Sequence[Mapping[str, Any]]) -> Rows:
     try:
         return _rows(case, _many(case).validate_python(raw))
     except ValidationError as error:
-        raise _explained(case, error) from None
+        raise _explained(case, error, several=len(raw) > 1) from None
 
 
 def validate_each(case: UseCase, raw: Sequence[Mapping[str, Any]]) -> tuple[Rows, dict[int, str]]:
@@ -59,6 +59,33 @@ def validate_each(case: UseCase, raw: Sequence[Mapping[str, Any]]) -> tuple[Rows
         for details in error.errors(include_url=False):
             rejects.setdefault(int(details["loc"][0]), _sentence(case, details, row=None))
     return validate(case, [row for index, row in enumerate(raw) if index not in rejects]), rejects
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """Valid rows with their labels (1.0 = the event); and, per index in the source, what was wrong with the rest."""
+
+    rows: list[dict[str, Any]]
+    labels: Vector
+    rejects: dict[int, str]
+
+
+def labelled(case: UseCase, raw: Sequence[Mapping[str, Any]]) -> Labelled:
+    """Rows of a labelled file. A row that is not valid, or has no label, is kept apart with its reason.
+
+    Raises:
+        BadInput: the label's column is missing, holds a third value, or not one row is good.
+    """
+    if case.target not in raw[0]:
+        raise BadInput(f"{case.name}: the column {case.target} is missing; a labelled file needs it beside the fields")
+    unlabelled = {index: f"{case.target} is empty" for index, row in enumerate(raw) if row[case.target] is None}
+    there = [index for index in range(len(raw)) if index not in unlabelled]
+    valid, rejected = validate_each(case, [raw[index] for index in there])
+    rejects = unlabelled | {there[place]: reason for place, reason in rejected.items()}
+    if not valid.values:
+        raise BadInput(f"{case.name}: not one row is good; the first: {rejects[min(rejects)]}")
+    labels = case.labels([row[case.target] for index, row in enumerate(raw) if index not in rejects])
+    return Labelled(rows=valid.values, labels=labels, rejects=dict(sorted(rejects.items())))
 
 
 def score(package: ModelPackage, rows: Sequence[Row]) -> Scores:
@@ -103,10 +130,9 @@ def _rows(case: UseCase, models: list[Any]) -> Rows:
     )
 
 
-def _explained(case: UseCase, error: ValidationError) -> ForewarnError:
+def _explained(case: UseCase, error: ValidationError, *, several: bool) -> ForewarnError:
     """The first things wrong with the input, as our own error."""
     found = error.errors(include_url=False)
-    several = any(details["loc"] and details["loc"][0] for details in found)
     sentences = [_sentence(case, d, row=int(d["loc"][0]) if several and d["loc"] else None) for d in found[:5]]
     text = "\n".join([*sentences, *([f"and {len(found) - 5} more"] if len(found) > 5 else [])])
     if any(len(details["loc"]) < 2 for details in found):
@@ -123,7 +149,9 @@ def _sentence(case: UseCase, details: ErrorDetails, *, row: int | None) -> str:
     field = str(details["loc"][1])
     if details["type"] == "missing":
         return f"{where}{field} is required; send it"
-    return f"{where}{field}: {details['msg'][:1].lower()}{details['msg'][1:]}, got {_shortly(details['input'])}"
+    # A subject's id and protected fields are not repeated: the sentence may end in a job's log.
+    got = "" if field in case.protected | {case.key} else f", got {_shortly(details['input'])}"
+    return f"{where}{field}: {details['msg'][:1].lower()}{details['msg'][1:]}{got}"
 
 
 def _shortly(value: Any) -> str:

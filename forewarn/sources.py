@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import warnings
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def load(path: Path) -> list[dict[str, Any]]:
         raise BadInput(f"{path}: no such file (a relative path is looked up from {Path.cwd()}); give its absolute path")
     try:
         frame = pd.read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error, pd.errors.ParserWarning) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(
             f"{path}: cannot be read as a table ({reason}); save it as CSV with a header line or as .parquet"
@@ -34,6 +35,8 @@ def load(path: Path) -> list[dict[str, Any]]:
     if frame.empty:
         raise BadInput(f"{path}: holds no rows below its header; export it again with data")
     frame.columns = frame.columns.astype(str).str.strip()
+    if twice := sorted(set(frame.columns[frame.columns.duplicated()])):
+        raise BadInput(f"{path}: the column {twice[0]} is there twice; name each column once")
     return _records(frame)
 
 
@@ -46,8 +49,13 @@ def _read_csv(path: Path) -> pd.DataFrame:
     text = _decoded(path.read_bytes())
     header = text.lstrip().partition("\n")[0]
     delimiter = csv.Sniffer().sniff(header, DELIMITERS).delimiter
-    # Only a blank cell is missing: pandas' own list would also swallow levels such as "None" and "NA".
-    return pd.read_csv(StringIO(text), sep=delimiter, keep_default_na=False, na_values=["", " "])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+        # Text stays text until the schema reads it: 007 is an id. And only a blank cell is missing: pandas' own
+        # list would also swallow levels such as "None" and "NA".
+        return pd.read_csv(
+            StringIO(text), sep=delimiter, dtype=str, index_col=False, keep_default_na=False, na_values=["", " "]
+        )
 
 
 def _decoded(raw: bytes) -> str:
@@ -60,7 +68,7 @@ def _decoded(raw: bytes) -> str:
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows with Python values. A column of whole numbers with gaps comes as floats; validation mends that."""
+    """Rows with Python values."""
     columns = {}
     for name in frame.columns:
         values = frame[name].tolist()

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.fields import FieldInfo
 
+from forewarn.errors import BadInput
+
 Row = Mapping[str, Any]
 Vector = NDArray[np.float64]
 Feature = Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]]
@@ -215,13 +217,14 @@ class UseCase:
         """1.0 where the event came true, 0.0 where not. Shape (n,).
 
         Raises:
-            ValueError: a label that is neither the event nor its one opposite.
+            BadInput: a label that is neither the event nor its one opposite.
         """
         words = [str(value).strip() for value in raw]
         others = set(words) - {self.event}
         if len(others) > 1:
-            raise ValueError(
-                f"{self.target} holds {sorted(others)[:5]} beside {self.event!r}; expected one other value"
+            raise BadInput(
+                f"{self.name}: {self.target} holds {sorted(others)[:5]} beside {self.event!r}; "
+                "mend the labels so that there is one other value"
             )
         return np.array([word == self.event for word in words], dtype=np.float64)
 

@@ -9,10 +9,10 @@ import orjson
 import typer
 from rich.table import Table
 
-from forewarn import usecases
+from forewarn import keys, usecases
 from forewarn.releases import Releases
 from forewarn.settings import Settings
-from jobs import cluster, evaluate, terminal, train, up
+from jobs import cluster, evaluate, machine, terminal, train, up
 
 app = typer.Typer(help="Warns early: who may leave.", no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(up.up)
@@ -45,10 +45,18 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON line o
 
 
 @app.command()
+def key() -> None:
+    """Print this installation's API key; made on the first call, kept in the home for its owner alone."""
+    settings = Settings()
+    print(keys.installation_key(settings.keys, settings.local_key))
+
+
+@app.command()
 def mlflow(port: Annotated[int, typer.Option(help="Where to listen, on this machine only.")] = 5000) -> None:
     """Open MLflow's pages on this home's experiments and versions, until Ctrl-C."""
     settings = Settings()
-    cluster.refuse_taken_port(port, f"choose another: forewarn mlflow --port {port + 1}")
+    settings.make_home()
+    machine.refuse_taken_port(port, f"choose another: forewarn mlflow --port {port + 1}")
     # One process of 0.5 GB instead of fifteen of 2.7 GB: nothing here runs MLflow's own jobs.
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     cluster.prepare_environment()

@@ -3,11 +3,11 @@
 Only processes that were started here are ever ended here: each carries this start's id in its environment.
 """
 
-import json
 import os
 import secrets
-import socket
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -16,13 +16,14 @@ from typing import Any
 
 import psutil
 
+from forewarn import state
 from forewarn.errors import CannotStart
 from forewarn.settings import Settings
+from jobs import machine
+from jobs.machine import LOCALHOST, MARK
 
-MARK = "FOREWARN_CLUSTER"
 MIN_FREE_MEMORY = 2 * 2**30
 OBJECT_STORE_BYTES = 256 * 2**20
-LOCALHOST = "127.0.0.1"
 STOP_SECONDS = 60
 
 # Read by Ray when it is imported, hence set before; what the caller's environment says wins.
@@ -64,60 +65,117 @@ def prepare_environment() -> None:
 
 @contextmanager
 def connected(settings: Settings) -> Iterator[None]:
-    """Be connected to Ray for the length of the block."""
-    prepare_environment()
-    import ray
+    """Be connected to Ray for the length of the block.
 
+    Raises:
+        CannotStart: no Ray answers at the address given.
+    """
+    prepare_environment()
     address = os.environ.get("RAY_ADDRESS") or running(settings).get("address")
-    if address:
-        ray.init(address=address, log_to_driver=False, configure_logging=False)
-        try:
-            yield
-        finally:
-            ray.shutdown()
-    else:
+    if not address:
         with started(settings):
             yield
+        return
+    _init(f"no Ray answers at {address}; unset RAY_ADDRESS, or start one there", address=address)
+    import ray
+
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 @contextmanager
-def started(settings: Settings) -> Iterator[dict[str, Any]]:
+def started(settings: Settings, *, url: str = "") -> Iterator[dict[str, Any]]:
     """A Ray head of our own on this machine; it and all its children are gone when the block ends.
 
+    With `url`, the address it will serve, it is written down for `forewarn status` and `forewarn down`.
+
     Raises:
-        CannotStart: too little memory, or leftovers of an earlier run.
+        CannotStart: too little memory, leftovers of an earlier run, or Ray does not start.
     """
     prepare_environment()
     refuse_running(settings)
     _refuse_little_memory()
     mark = secrets.token_hex(8)
+    _settle_environment(settings, mark)
+    try:
+        found = {"pid": os.getpid(), "mark": mark, **_start_head(settings)}
+        if url:
+            remember(settings, {**found, "url": url})
+        yield found
+    finally:
+        with _undisturbed():
+            _end_head(mark)
+            if url:
+                forget(settings)
+
+
+def _settle_environment(settings: Settings, mark: str) -> None:
+    """What the head's processes inherit: whose they are, where the state lies, which Python a job's `python` is."""
     os.environ[MARK] = mark
-    os.environ["FOREWARN_HOME"] = str(settings.home)
-    # A job's `python` is looked up by name: it must be this one, with this environment's libraries.
+    os.environ["FOREWARN_HOME"] = str(settings.make_home())
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     _choose_ports(scratch(settings))
+
+
+def _start_head(settings: Settings) -> dict[str, str]:
+    context = _init(
+        "Ray does not start; end an old Ray of this machine, or look into its logs",
+        address="local",
+        num_cpus=max(2, len(os.sched_getaffinity(0))),
+        object_store_memory=OBJECT_STORE_BYTES,
+        include_dashboard=True,
+        dashboard_host=LOCALHOST,
+        dashboard_port=settings.dashboard_port if machine.is_free(settings.dashboard_port) else machine.free_port(),
+        _node_ip_address=LOCALHOST,
+        _temp_dir=str(_own_folder(scratch(settings)) / "ray"),
+    )
+    return {"address": context.address_info["gcs_address"], "dashboard": f"http://{context.address_info['webui_url']}"}
+
+
+def _init(trouble: str, **options: Any) -> Any:
     import ray
 
     try:
-        context: Any = ray.init(
-            address="local",
-            num_cpus=max(2, os.cpu_count() or 2),
-            object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=True,
-            dashboard_host=LOCALHOST,
-            dashboard_port=settings.dashboard_port,
-            log_to_driver=False,
-            configure_logging=False,
-            _node_ip_address=LOCALHOST,
-            _temp_dir=str(scratch(settings) / "ray"),
-        )
-        found = {"pid": os.getpid(), "mark": mark, "address": context.address_info["gcs_address"]}
-        yield {**found, "dashboard": f"http://{context.address_info['webui_url']}"}
+        return ray.init(log_to_driver=False, configure_logging=False, **options)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise CannotStart(f"{trouble} ({str(error).strip().splitlines()[0][:200]})") from error
+
+
+def _end_head(mark: str) -> None:
+    import ray
+
+    ray.shutdown()
+    machine.end(machine.marked(mark))
+    os.environ.pop(MARK, None)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A second Ctrl-C must not end the cleaning up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
     finally:
-        ours = marked(mark)
-        ray.shutdown()
-        end(ours)
-        del os.environ[MARK]
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _own_folder(folder: Path) -> Path:
+    """The folder, for us alone: HAProxy's admin socket lies in it, and its name can be guessed.
+
+    Raises:
+        CannotStart: another user made it first.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise CannotStart(f"{folder} belongs to another user; remove it, or choose another FOREWARN_HOME")
+    folder.chmod(0o700)
+    return folder
 
 
 def running(settings: Settings) -> dict[str, Any]:
@@ -129,7 +187,7 @@ def running(settings: Settings) -> dict[str, Any]:
 def remember(settings: Settings, note: dict[str, Any]) -> None:
     """Write down what was started."""
     settings.make_home()
-    settings.running.write_text(json.dumps({**note, "born": psutil.Process(note["pid"]).create_time()}, indent=1))
+    state.write_json(settings.running, {**note, "born": psutil.Process(note["pid"]).create_time()})
 
 
 def forget(settings: Settings) -> None:
@@ -140,32 +198,17 @@ def forget(settings: Settings) -> None:
 def leftovers(settings: Settings) -> list[psutil.Process]:
     """Processes of an earlier run whose supervisor is gone."""
     note = _note(settings)
-    return marked(note["mark"]) if note and not running(settings) else []
-
-
-def marked(mark: str) -> list[psutil.Process]:
-    """Every process that carries this start's id, save this one."""
-    return [process for process in psutil.process_iter() if process.pid != os.getpid() and _mark_of(process) == mark]
-
-
-def end(processes: list[psutil.Process]) -> None:
-    """Ask them to stop, insist after a while, wait until they are gone."""
-    for process in processes:
-        _signal(process, "terminate")
-    _, stubborn = psutil.wait_procs(processes, timeout=5)
-    for process in stubborn:
-        _signal(process, "kill")
-    psutil.wait_procs(stubborn, timeout=5)
+    return machine.marked(note["mark"]) if note and not running(settings) else []
 
 
 def stop(found: dict[str, Any], left: list[psutil.Process]) -> None:
     """Ask the supervisor to stop, wait for it, and end whatever it could not."""
     if found:
         supervisor = psutil.Process(found["pid"])
-        _signal(supervisor, "terminate")
-        psutil.wait_procs([supervisor], timeout=STOP_SECONDS)
-        left = marked(found["mark"])
-    end(left)
+        machine.signal(supervisor, "terminate")
+        _, stubborn = psutil.wait_procs([supervisor], timeout=STOP_SECONDS)
+        left = [*stubborn, *machine.marked(found["mark"])]
+    machine.end(left)
 
 
 def refuse_running(settings: Settings) -> None:
@@ -186,30 +229,13 @@ def refuse_running(settings: Settings) -> None:
         )
 
 
-def refuse_taken_port(port: int, remedy: str) -> None:
-    """Say who holds a port that we need.
-
-    Raises:
-        CannotStart: naming the process and the remedy.
-    """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOCALHOST, port))
-        except OSError:
-            raise CannotStart(f"port {port} is in use{_holder(port)}; end it, or {remedy}") from None
-
-
 def scratch(settings: Settings) -> Path:
     """Short-lived files of this home's Ray. A short path: HAProxy's sockets below it may have 97 characters."""
     return Path("/tmp") / f"fw-{sha256(str(settings.home).encode()).hexdigest()[:8]}"  # noqa: S108
 
 
 def _note(settings: Settings) -> dict[str, Any]:
-    if not settings.running.exists():
-        return {}
-    note: dict[str, Any] = json.loads(settings.running.read_text())
-    return note
+    return state.read_json(settings.running)
 
 
 def _is_ours(process: psutil.Process, note: dict[str, Any]) -> bool:
@@ -229,52 +255,9 @@ def _refuse_little_memory() -> None:
 def _choose_ports(folder: Path) -> None:
     """Free ports for HAProxy's side doors, and its files in this home's own folder."""
     for name in PORTS:
-        os.environ.setdefault(name, str(_free_port()))
+        os.environ.setdefault(name, str(machine.free_port()))
     files = {"CONFIG_FILE_LOC": "haproxy.cfg", "SOCKET_PATH": "admin.sock", "SERVER_STATE_FILE": "server-state",
              "METRICS_SOCKET_PATH": "metrics.sock"}  # fmt: skip
     for name, file in files.items():
         os.environ.setdefault(f"RAY_SERVE_HAPROXY_{name}", str(folder / file))
     os.environ.setdefault("RAY_SERVE_HAPROXY_SERVER_STATE_BASE", str(folder))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOCALHOST, 0))
-        return int(probe.getsockname()[1])
-
-
-def _holder(port: int) -> str:
-    for process in psutil.process_iter(["pid", "name"]):
-        if port in _listening(process):
-            hint = ", an old Ray" if "ray" in " ".join(_command(process)).lower() else ""
-            return f" by process {process.pid} ({process.name()}{hint})"
-    return ""
-
-
-def _listening(process: psutil.Process) -> set[int]:
-    try:
-        found = process.net_connections(kind="inet")
-    except psutil.Error:
-        return set()
-    return {connection.laddr.port for connection in found if connection.status == psutil.CONN_LISTEN}
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
-
-
-def _mark_of(process: psutil.Process) -> str | None:
-    try:
-        return process.environ().get(MARK)
-    except (psutil.Error, OSError):
-        return None
-
-
-def _signal(process: psutil.Process, how: str) -> None:
-    try:
-        getattr(process, how)()
-    except psutil.NoSuchProcess:
-        return

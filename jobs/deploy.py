@@ -34,9 +34,10 @@ class Application:
         """
         try:
             plan = yaml.safe_load(path.read_text())
-            plan["http_options"]["port"] = settings.port or plan["http_options"]["port"]
-            plan["applications"][0]["args"]["use_cases"][0]
-        except (OSError, yaml.YAMLError, KeyError, TypeError, IndexError) as error:
+            plan["http_options"]["port"] = settings.port or int(plan["http_options"]["port"])
+            if not isinstance(plan["applications"][0]["args"]["use_cases"], list):
+                raise TypeError("use_cases is not a list")
+        except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, IndexError) as error:
             raise BadInput(f"{path}: not a serve config ({error!r}); compare it with serve_config.yaml") from None
         return cls(plan=plan)
 
@@ -71,9 +72,12 @@ class Application:
         Raises:
             CannotStart: Ray refused the file, or the application did not get ready; with Ray's own words.
         """
-        put = httpx.put(f"{dashboard}/api/serve/applications/", json=self.plan, headers=_auth(), timeout=60)
+        try:
+            put = httpx.put(f"{dashboard}/api/serve/applications/", json=self.plan, headers=_auth(), timeout=60)
+        except httpx.HTTPError as error:
+            raise CannotStart(f"Ray's dashboard at {dashboard} does not answer ({error!r}); try again") from None
         if put.is_error:
-            raise CannotStart(f"Ray refused the application: {put.text.strip().splitlines()[-1]}")
+            raise CannotStart(f"Ray refused the application: {_last_line(put.text)}")
         deadline = time.monotonic() + READY_SECONDS
         while not _answers(f"{self.url}/ready"):
             if failure := _failure(dashboard):
@@ -113,4 +117,9 @@ def _failure(dashboard: str) -> str:
     except (httpx.HTTPError, ValueError):
         return ""
     states = details.get("applications", {}).values()
-    return " ".join(str(app["message"]) for app in states if app.get("status") == "DEPLOY_FAILED")
+    return " ".join(_last_line(app["message"]) for app in states if app.get("status") == "DEPLOY_FAILED")
+
+
+def _last_line(text: str) -> str:
+    """Of a traceback, what went wrong."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no reason given")

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from forewarn import performance, scoring, sources, usecases
-from forewarn.errors import BadInput, NotFound
+from forewarn.errors import NotFound
 from forewarn.package import ModelPackage
 from forewarn.releases import Releases
 from forewarn.settings import Settings
@@ -42,16 +42,13 @@ def measure(case: UseCase, raw: list[dict[str, Any]], package: ModelPackage) -> 
     """The metrics of one version on labelled rows; `rows` counts those scored, `rejected` the bad ones.
 
     Raises:
-        BadInput: the label's column is missing, or holds one value only.
+        BadInput: as `scoring.labelled`, or all labels are the same.
     """
-    if case.target not in raw[0]:
-        raise BadInput(f"the column {case.target} is missing; evaluation needs the label beside the fields")
-    rows, rejects = scoring.validate_each(case, raw)
-    labels = case.labels([row[case.target] for index, row in enumerate(raw) if index not in rejects])
-    scores = scoring.score(package, rows.values)
-    measured = performance.classification(labels, scores.probabilities, scores.threshold)
-    shape = {"use_case": case.name, "version": scores.version, "rows": len(labels), "rejected": len(rejects)}
-    return {**shape, **measured, "threshold": scores.threshold}
+    found = scoring.labelled(case, raw)
+    scores = scoring.score(package, found.rows)
+    measured = performance.classification(found.labels, scores.probabilities, scores.threshold)
+    rows = {"rows": len(found.rows), "rejected": len(found.rejects)}
+    return {"use_case": case.name, "version": scores.version, **rows, **measured, "threshold": scores.threshold}
 
 
 def open_version(case: UseCase, version: str | None, settings: Settings) -> ModelPackage:

@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from time import monotonic
 
 import typer
+from pydantic import ValidationError as SettingsError
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,7 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from forewarn.errors import ForewarnError
+from forewarn.errors import CannotStart, ForewarnError
 
 # Progress goes to stderr, so that stdout carries results alone and can be piped.
 console = Console(stderr=True, highlight=False)
@@ -67,7 +69,7 @@ def _bar() -> Progress:
 
 def complain(error: ForewarnError) -> None:
     """One sentence, no traceback."""
-    console.print(f"[bold red]✗[/] {error}", soft_wrap=True)
+    console.print(f"[bold red]✗[/] {escape(str(error))}", soft_wrap=True)
 
 
 def command(function: Callable[..., None]) -> None:
@@ -83,4 +85,10 @@ def run(app: typer.Typer) -> None:
         app()
     except ForewarnError as error:
         complain(error)
+        sys.exit(1)
+    except SettingsError as error:
+        first = error.errors()[0]
+        complain(
+            CannotStart(f"FOREWARN_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}, got {first['input']!r}")
+        )
         sys.exit(1)

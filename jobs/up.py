@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from forewarn import keys, usecases
 from forewarn.errors import BadInput
 from forewarn.releases import Releases
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
-from jobs import cluster, terminal, train
+from jobs import cluster, machine, terminal, train
 from jobs.deploy import CONFIG, Application
 
 
@@ -44,26 +45,24 @@ def up(
     application = Application.read(config, settings)
     lessons = _lessons(application, data or [], settings)
     cluster.refuse_running(settings)
-    cluster.refuse_taken_port(application.port, f"choose another: FOREWARN_PORT={application.port + 1}")
-    cluster.refuse_taken_port(
+    machine.refuse_taken_port(application.port, f"choose another: FOREWARN_PORT={application.port + 1}")
+    machine.refuse_taken_port(
         settings.dashboard_port, f"choose another: FOREWARN_DASHBOARD_PORT={settings.dashboard_port + 1}"
     )
     with suppress(KeyboardInterrupt), ExitStack() as stack:
         watch = terminal.Watch()
-        stack.callback(terminal.console.print, "[green]✓[/] Stopped what was started here, and nothing else")
         with watch.step("Starting Ray"):
-            found = stack.enter_context(cluster.started(settings))
+            found = stack.enter_context(cluster.started(settings, url=application.url))
         _stop_on_signals()
-        stack.callback(cluster.forget, settings)
-        cluster.remember(settings, {**found, "url": application.url})
         for lesson in lessons:
-            terminal.console.print(f"[bold]{lesson.case.name}[/]: training on {lesson.origin['name']}")
+            terminal.console.print(f"[bold]{lesson.case.name}[/]: training on {escape(lesson.origin['name'])}")
             train.say(train.run(lesson.case, lesson.raw, lesson.origin, settings, trials=trials, seconds=budget_s))
         key = keys.installation_key(settings.keys, settings.local_key)
         with watch.step("Deploying"):
             application.deploy(found["dashboard"])
         _welcome(application, key, found["dashboard"])
         signal.pause()
+    terminal.console.print("[green]✓[/] Stopped what was started here, and nothing else")
 
 
 def down() -> None:
@@ -91,8 +90,18 @@ def _lessons(application: Application, given: list[str], settings: Settings) -> 
     files = dict(_pair(text, application) for text in given)
     releases = Releases(settings.packages)
     cases = [usecases.get(name) for name in application.use_cases]
-    wanted = [case for case in cases if case.name in files or releases.champion(case) is None]
+    wanted = [case for case in cases if case.name in files or not _has_champion(case, releases)]
     return [_lesson(case, files.get(case.name)) for case in wanted]
+
+
+def _has_champion(case: UseCase, releases: Releases) -> bool:
+    """Whether there is one, and it loads.
+
+    Raises:
+        PackageDamaged: it does not; train anew with --data, or put its folder back.
+    """
+    version = releases.champion(case)
+    return version is not None and releases.load(case, version).version == version
 
 
 def _lesson(case: UseCase, file: Path | None) -> Lesson:

@@ -42,22 +42,16 @@ def examples(case: UseCase, raw: Sequence[dict[str, Any]]) -> Examples:
     """Validate rows and read their labels.
 
     Raises:
-        BadInput: no target column, no readable label, or more than 5 % of the rows are bad.
+        BadInput: as `scoring.labelled`, or more than 5 % of the rows are bad.
     """
-    if case.target not in raw[0]:
-        raise BadInput(f"{case.name}: the column {case.target} is missing; a labelled file needs it beside the fields")
-    valid, rejects = scoring.validate_each(case, raw)
-    if len(rejects) > MAX_REJECTED * len(raw):
-        index, reason = next(iter(rejects.items()))
+    found = scoring.labelled(case, raw)
+    if len(found.rejects) > MAX_REJECTED * len(raw):
+        index, reason = next(iter(found.rejects.items()))
         raise BadInput(
-            f"{case.name}: {len(rejects)} of {len(raw)} rows are bad, the first is row {index}: {reason}; "
-            "mend the file or its mapping"
+            f"{case.name}: {len(found.rejects)} of {len(raw)} rows are bad, the first is row {index}: {reason}; "
+            "mend the file"
         )
-    try:
-        labels = case.labels([row[case.target] for index, row in enumerate(raw) if index not in rejects])
-    except ValueError as error:
-        raise BadInput(f"{case.name}: {error}; mend the labels") from None
-    return Examples(case=case, rows=valid.values, labels=labels, rejects=rejects)
+    return Examples(case=case, rows=found.rows, labels=found.labels, rejects=found.rejects)
 
 
 def trainable(found: Examples) -> Examples:

@@ -1,6 +1,9 @@
 """One training from raw rows to a registered version: search, prove, fit, pack, register, promote."""
 
+import fcntl
 import json
+import os
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -9,6 +12,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol
 
+from forewarn import state
+from forewarn.errors import CannotStart
 from forewarn.package import ModelPackage
 from forewarn.registry import Registry
 from forewarn.releases import Releases
@@ -110,11 +115,11 @@ class Study:
         registry = Registry(settings)
         folder = settings.searches / f"{order.case.name}-{_identity(order)}"
         note = folder / PARENT_RUN
+        _alone(folder)
         if not note.exists():
-            folder.mkdir(parents=True, exist_ok=True)
             asked = {**order.origin, **asdict(order.budget), "seed": order.seed}
             tags = {"use_case": order.case.name, "git_sha": fit.git_sha()}
-            note.write_text(registry.start_run(order.case, "search", params=asked, tags=tags))
+            state.write(note, registry.start_run(order.case, "search", params=asked, tags=tags))
         return cls(order, settings, registry, folder, note.read_text())
 
     def search(self, found: data.Examples, watch: Watch) -> tune.Found:
@@ -154,14 +159,14 @@ class Study:
         """Register, admit to the store, make champion; then the unfinished work may go."""
         case, registry = self._order.case, self._registry
         folder = self._folder / "package"
-        tune.forget(folder)  # a half-written one of a process that died
+        shutil.rmtree(folder, ignore_errors=True)  # a half-written one of a process that died
         package.save(folder)
         version = registry.register(case, self._parent, folder)
         self._releases.admit(case, version, folder)
         self._releases.promote(case, version)
         registry.promote(case, version)
         registry.finish_run(self._parent, metrics={name: value["mean"] for name, value in proof.metrics.items()})
-        tune.forget(self._folder)
+        shutil.rmtree(self._folder)  # what was learned is in MLflow and in the package
         return version
 
     def _log(self, trial: tune.Finished) -> None:
@@ -173,6 +178,23 @@ class Study:
             metrics={"roc_auc": trial.roc_auc, "folds": trial.folds, "seconds": trial.seconds},
             tags={"stopped_early": str(not trial.whole)},
         )
+
+
+def _alone(folder: Path) -> None:
+    """Hold the study's folder until this process ends, however it ends.
+
+    Raises:
+        CannotStart: another process is at it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise CannotStart(
+            "this very training, same rows and seed, is running already; wait for it, or give another --seed"
+        ) from None
 
 
 def _identity(order: Order) -> str:

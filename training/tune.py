@@ -6,7 +6,6 @@ and results are kept in files as they come, so a search whose driver died goes o
 
 import json
 import logging
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -87,7 +86,9 @@ def search(
     done = _finished_before(folder)
     if len(done) < budget.trials:
         ear = _Ear(folder / FINISHED, len(folds), heard)
-        _tuner(folds, algorithms, budget, seed, folder, ear, done=len(done)).fit()
+        ran = _tuner(folds, algorithms, budget, seed, folder, ear, done=len(done)).fit()
+        if ran.errors and not ear.heard_any:
+            raise ForewarnError(f"every trial failed; the first: {str(ran.errors[0]).strip().splitlines()[-1]}")
     return _best(_finished_before(folder))
 
 
@@ -157,11 +158,6 @@ def own_params(algorithm: str, config: dict[str, Any]) -> dict[str, float]:
     return {name.removeprefix(prefix): value for name, value in config.items() if name.startswith(prefix)}
 
 
-def forget(folder: Path) -> None:
-    """Remove a finished search's journal: what was learned is in MLflow and in the package."""
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 class _Asha(ASHAScheduler):
     """Asynchronous successive halving among the algorithms that it may stop."""
 
@@ -178,6 +174,7 @@ class _Ear(tune.Callback):
         self._record = record
         self._folds = folds
         self._heard = heard
+        self.heard_any = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_heard": None}
@@ -185,6 +182,7 @@ class _Ear(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ARG002
         if not trial.last_result:
             return
+        self.heard_any = True
         finished = _finished(trial, self._folds)
         with self._record.open("a") as file:
             file.write(json.dumps(asdict(finished)) + "\n")
@@ -215,7 +213,8 @@ def _journal(folder: Path) -> JournalStorage:
 
 def _finished_before(folder: Path) -> list[Finished]:
     record = folder / FINISHED
-    lines = record.read_text().splitlines() if record.exists() else []
+    # Only whole lines: the last one of a driver that was killed may be torn.
+    lines = record.read_text().rpartition("\n")[0].splitlines() if record.exists() else []
     return [Finished(**json.loads(line)) for line in lines]
 
 

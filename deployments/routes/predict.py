@@ -13,7 +13,7 @@ from deployments.desk import Desk
 from deployments.house import House
 from deployments.routes.envelope import PROBLEMS, answer, request_id
 from forewarn import scoring
-from forewarn.errors import BadInput, TooManyRows
+from forewarn.errors import BadInput, TooLarge
 from forewarn.scoring import Rows, Scores
 
 
@@ -25,7 +25,7 @@ def install(app: FastAPI, house: House, desk: Desk) -> None:
     async def predict(request: Request) -> Response:
         began = perf_counter()
         house.doorkeeper.check(request.headers.get("x-api-key"))
-        raw, single = read(await request.body(), house.max_rows)
+        raw, single = read(await body_of(request, house.max_body_bytes), house.max_rows)
         rows = scoring.validate(desk.case, raw)
         scores = await desk.score(rows.values)
         answers = _answers(desk, rows, scores, request_id(request), began)
@@ -45,12 +45,28 @@ def install(app: FastAPI, house: House, desk: Desk) -> None:
         )
 
 
+async def body_of(request: Request, limit: int) -> bytes:
+    """The body, read no further than the limit.
+
+    Raises:
+        TooLarge: more bytes than the limit.
+    """
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise TooLarge(f"the body is larger than {limit} bytes; send fewer rows per request")
+        parts.append(part)
+    return b"".join(parts)
+
+
 def read(body: bytes, max_rows: int) -> tuple[list[Any], bool]:
     """The raw rows of a request's body, and whether it was a single one.
 
     Raises:
         BadInput: not JSON, or no rows in it.
-        TooManyRows: more than the limit.
+        TooLarge: more than the limit.
     """
     try:
         sent = from_json(body, allow_inf_nan=False)
@@ -65,7 +81,7 @@ def read(body: bytes, max_rows: int) -> tuple[list[Any], bool]:
     if not sent:
         raise BadInput("there are no rows in the list; send at least one")
     if len(sent) > max_rows:
-        raise TooManyRows(f"{len(sent)} rows in one request; send at most {max_rows}, or score a file instead")
+        raise TooLarge(f"{len(sent)} rows in one request; send at most {max_rows}, or score a file instead")
     return sent, False
 
 

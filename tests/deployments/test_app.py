@@ -19,7 +19,24 @@ def test_the_shipped_file_is_understood_and_scales_the_model() -> None:
     assert used <= 0.5, "two trials of 0.75 CPU must still fit on two cores"
 
 
-@pytest.mark.parametrize("wrong", [{"modle": {}}, {"model": {"min_replica": 1}}, {"use_cases": []}])
+def test_every_deployment_can_grow_to_its_largest() -> None:
+    args = AppArgs.model_validate(plan())
+    flying = args.door.groups_in_flight * args.ingress.max_replicas
+    assert flying / args.model.target_ongoing_requests >= args.model.max_replicas
+    with pytest.raises(ValidationError, match=r"raise door\.groups_in_flight"):
+        AppArgs.model_validate(plan() | {"model": {"max_replicas": 9, "target_ongoing_requests": 2}})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"modle": {}},
+        {"model": {"min_replica": 1}},
+        {"use_cases": []},
+        {"use_cases": ["attrition", "attrition"]},
+        {"default_use_case": "weather"},
+    ],
+)
 def test_an_unknown_or_empty_key_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         AppArgs.model_validate(plan() | wrong)

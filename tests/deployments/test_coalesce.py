@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deployments.coalesce import Coalescer
+from deployments.coalesce import MAX_TRIES, Coalescer
 from forewarn.errors import Overloaded
 from forewarn.scoring import Scores
 
@@ -127,6 +127,33 @@ def test_a_poisoned_row_fails_alone() -> None:
         with pytest.raises(ValueError, match="poisoned"):
             await bad
         await first
+
+    run(story)
+
+
+def test_a_hand_off_that_is_cancelled_leaves_nobody_waiting() -> None:
+    async def story(pipeline: Pipeline) -> None:
+        async def cancelled(version: str, rows: list[dict[str, Any]]) -> Scores:
+            await pipeline.open.wait()
+            raise asyncio.CancelledError
+
+        desk = Coalescer(cancelled, max_group=100, groups_in_flight=1, max_waiting=1000)
+        tasks = [await asked(desk, n) for n in range(4)]
+        pipeline.open.set()
+        told = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(error) for error in told] == [ConnectionError] * 4
+
+    run(story)
+
+
+def test_a_broken_pipeline_is_not_asked_again_for_every_request() -> None:
+    async def story(pipeline: Pipeline) -> None:
+        desk = coalescer(pipeline)
+        tasks = [await asked(desk, -n) for n in range(1, 101)]
+        pipeline.open.set()
+        told = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(error, ValueError) for error in told)
+        assert len(pipeline.groups) <= 1 + MAX_TRIES + 8
 
     run(story)
 

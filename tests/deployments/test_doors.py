@@ -37,6 +37,7 @@ def house(package: ModelPackage, settings: Settings) -> House:
         default=package.case.name,
         doorkeeper=Doorkeeper(settings.keys),
         max_rows=1000,
+        max_body_bytes=2**20,
         since=monotonic(),
     )
 
@@ -69,7 +70,8 @@ def test_the_documents_samples_are_answered_as_the_document_says(
         assert set(body) == set(package.case.response.model_fields)
         package.case.response.model_validate(body)
         assert body["prediction"] in ("Attrition", "No Attrition")
-        assert 0.5 <= max(body["confidence_score"], body["probability"]) <= 1
+        sure = body["probability"] if body["prediction"] == "Attrition" else 1 - body["probability"]
+        assert body["confidence_score"] == sure
         assert body["timestamp"].endswith("Z")
 
 
@@ -134,7 +136,7 @@ def test_a_list_is_answered_row_by_row_in_its_order(client: TestClient, package:
         (b'{"MonthlyIncome": "x", "OverTime": 1}', 422, "RowRejected", "MonthlyIncome"),
         (b'{"MonthlyIncome": 1, "OverTime": 1, "JobLevel": 9}', 422, "RowRejected", "JobLevel"),
         (b'[{"MonthlyIncome": 1, "OverTime": 1}, {"MonthlyIncome": -1, "OverTime": 1}]', 422, "RowRejected", "row 1"),
-        (json.dumps([GOOD] * 1001).encode(), 413, "TooManyRows", "at most 1000"),
+        (json.dumps([GOOD] * 1001).encode(), 413, "TooLarge", "at most 1000"),
     ],
 )
 def test_bad_input_is_told_what_where_and_what_to_do(
@@ -144,6 +146,18 @@ def test_bad_input_is_told_what_where_and_what_to_do(
     assert answer.status_code == status
     assert problem(answer)["type"] == kind
     assert said in answer.json()["error"]
+
+
+def test_a_body_beyond_the_limit_is_refused_before_it_is_read_whole(client: TestClient, house: House) -> None:
+    sent: list[int] = []
+
+    def endless() -> Iterator[bytes]:
+        for _ in range(1000):
+            sent.append(2**16)
+            yield b" " * 2**16
+
+    answer = client.post("/predict", content=endless())
+    assert (answer.status_code, problem(answer)["type"]) == (413, "TooLarge")
 
 
 def test_a_thousand_rows_are_not_too_many(client: TestClient) -> None:

@@ -33,17 +33,31 @@ def test_an_empty_row_becomes_medians_and_modes(case: UseCase, package: ModelPac
         assert values[name] == state.categories[name].index(mode)
 
 
-def test_no_number_is_missing_or_infinite(case: UseCase, package: ModelPackage) -> None:
-    extremes = [{spec.name: bound if spec.kind == "number" else None for spec in case.fields} for bound in (0, 1, None)]
-    rows = [{**row, **{s.name: max(s.low or 1, 1) for s in case.fields if s.kind == "number"}} for row in extremes]
+def test_no_number_is_missing_or_infinite_at_the_edges_of_what_is_allowed(case: UseCase, package: ModelPackage) -> None:
+    nothing = dict.fromkeys(case.row.model_fields)
+    numbers = [spec for spec in case.fields if spec.kind == "number"]
+    lowest = {spec.name: spec.low if spec.low or not spec.required else 1e-3 for spec in numbers}
+    lowest |= {spec.name: 1e-3 for spec in numbers if spec.required}
+    highest = {spec.name: spec.high for spec in numbers}
+    rows = [{**nothing, **lowest}, {**nothing, **highest}, nothing]
     assert np.isfinite(package.prepare(rows)).all()
 
 
-def test_a_field_that_never_varies_is_left_out(case: UseCase) -> None:
+def test_a_file_may_lack_or_hold_constant_any_optional_column(case: UseCase) -> None:
     rows = scoring.validate(case, case.sample(50, seed=0)).values
-    name = next(spec.name for spec in case.inputs if spec.kind == "number" and not spec.required)
-    assert name in Features.fit(case, rows).state.numbers
-    assert name not in Features.fit(case, [{**row, name: 1} for row in rows]).state.numbers
+    for spec in case.inputs:
+        absent = [{**row, spec.name: None} for row in rows]
+        constant = [{**row, spec.name: rows[0][spec.name]} for row in rows]
+        assert spec.name not in Features.fit(case, absent).names
+        for some in (absent, constant):
+            assert np.isfinite(Features.fit(case, some).matrix(rows)).all()
+
+
+def test_a_file_may_hold_nothing_but_what_is_required(case: UseCase) -> None:
+    required = [spec.name for spec in case.inputs if spec.required]
+    raw = [{name: row[name] for name in required} for row in case.sample(50, seed=0)]
+    features = Features.fit(case, scoring.validate(case, raw).values)
+    assert set(required) <= set(features.names)
 
 
 def test_the_state_survives_json(case: UseCase, package: ModelPackage) -> None:

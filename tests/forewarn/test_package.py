@@ -28,7 +28,7 @@ def test_one_flipped_byte_in_any_file_is_noticed(package: ModelPackage, saved: P
     for file in [path for path in saved.rglob("*") if path.is_file()]:
         whole = file.read_bytes()
         file.write_bytes(whole[:-2] + bytes([whole[-2] ^ 1]) + whole[-1:])
-        with pytest.raises((PackageDamaged, json.JSONDecodeError)):
+        with pytest.raises(PackageDamaged):
             ModelPackage.load(package.case, saved)
         file.write_bytes(whole)
     ModelPackage.load(package.case, saved)

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from forewarn.errors import NotFound, PackageDamaged
+from forewarn.errors import NotFound, PackageDamaged, StateDamaged, VersionTaken
 from forewarn.package import ModelPackage
 from forewarn.releases import Releases
+from tests.conftest import fitted
 
 
 @pytest.fixture
@@ -38,6 +39,23 @@ def test_admitting_twice_changes_nothing(package: ModelPackage, releases: Releas
     before = (first / "manifest.json").stat().st_mtime_ns
     assert releases.admit(package.case, "v1", source) == first
     assert (first / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_a_registry_that_counts_anew_does_not_pass_an_old_package_off_as_the_new_one(
+    package: ModelPackage, releases: Releases, source: Path, tmp_path: Path
+) -> None:
+    releases.admit(package.case, "v1", source)
+    other = fitted(package.case, seed=2).save(tmp_path / "other")
+    with pytest.raises(VersionTaken, match="counts anew"):
+        releases.admit(package.case, "v1", other)
+
+
+def test_a_torn_state_file_is_told_with_a_remedy(package: ModelPackage, releases: Releases, tmp_path: Path) -> None:
+    state = tmp_path / "packages" / package.case.name / "release.json"
+    state.parent.mkdir(parents=True)
+    state.write_text('{"champ')
+    with pytest.raises(StateDamaged, match=r"release\.json: cannot be read.*delete it"):
+        releases.champion(package.case)
 
 
 def test_a_damaged_package_is_not_admitted(package: ModelPackage, releases: Releases, source: Path) -> None:

@@ -64,6 +64,25 @@ def test_many_problems_are_five_lines_and_a_count() -> None:
     assert str(raised.value).endswith("and 15 more")
 
 
+def test_an_id_or_protected_value_is_not_repeated() -> None:
+    with pytest.raises(RowRejected) as raised:
+        scoring.validate(ATTRITION, [{**GOOD, "EmployeeNumber": "E" * 99, "Age": 777}])
+    assert "EmployeeNumber" in str(raised.value)
+    assert "EEE" not in str(raised.value)
+    assert "777" not in str(raised.value)
+
+
+def test_rows_without_a_label_are_kept_apart() -> None:
+    found = scoring.labelled(ATTRITION, [{**GOOD, "Attrition": label} for label in ("Yes", None, "No")])
+    assert found.labels.tolist() == [1.0, 0.0]
+    assert found.rejects == {1: "Attrition is empty"}
+
+
+def test_a_file_without_one_good_row_is_told_the_first_reason() -> None:
+    with pytest.raises(BadInput, match="not one row is good; the first: MonthlyIncome"):
+        scoring.labelled(ATTRITION, [{"OverTime": 1, "Attrition": "Yes"}] * 3)
+
+
 def test_a_long_value_is_not_repeated_whole() -> None:
     with pytest.raises(RowRejected) as raised:
         scoring.validate(ATTRITION, [{**GOOD, "JobRole": "x" * 10_000}])

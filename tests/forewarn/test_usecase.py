@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from forewarn import performance, scoring, usecases
-from forewarn.errors import NotFound
+from forewarn.errors import BadInput, NotFound
 from forewarn.estimators import STARTING_POINTS, Trees
 from forewarn.features import Features
 from forewarn.usecase import UseCase, yes_or_no
@@ -75,7 +75,7 @@ def test_a_declaration_that_names_no_field_is_refused(case: UseCase, wrong: dict
 
 
 def test_labels_with_a_third_value_are_refused(case: UseCase) -> None:
-    with pytest.raises(ValueError, match="Perhaps"):
+    with pytest.raises(BadInput, match="Perhaps"):
         case.labels([case.event, "No", "Perhaps"])
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from forewarn.errors import CannotStart
 from forewarn.settings import Settings
-from jobs import cluster
+from jobs import cluster, machine
 from tests.conftest import free_port, until
 
 
@@ -19,11 +19,11 @@ def test_a_taken_port_is_told_with_its_holder_and_the_remedy() -> None:
         holder.listen()
         port = holder.getsockname()[1]
         with pytest.raises(CannotStart, match=rf"port {port} is in use by process {os.getpid()} .* or do this"):
-            cluster.refuse_taken_port(port, "do this")
+            machine.refuse_taken_port(port, "do this")
 
 
 def test_a_free_port_is_fine() -> None:
-    cluster.refuse_taken_port(free_port(), "nothing to do")
+    machine.refuse_taken_port(free_port(), "nothing to do")
 
 
 def test_too_little_memory_is_told_before_anything_starts(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,8 +51,8 @@ def test_a_process_id_that_went_to_another_process_is_not_ours(settings: Setting
 def test_leftovers_are_found_by_their_mark_named_and_ended_and_nothing_else(settings: Settings) -> None:
     sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
     with (
-        subprocess.Popen(sleep, env={**os.environ, cluster.MARK: "ours"}) as ours,
-        subprocess.Popen(sleep, env={**os.environ, cluster.MARK: "theirs"}) as theirs,
+        subprocess.Popen(sleep, env={**os.environ, machine.MARK: "ours"}) as ours,
+        subprocess.Popen(sleep, env={**os.environ, machine.MARK: "theirs"}) as theirs,
         subprocess.Popen([sys.executable, "-c", "pass"]) as gone,
     ):
         cluster.remember(settings, {"pid": gone.pid, "mark": "ours", "url": "u"})

@@ -104,6 +104,29 @@ def test_the_environments_port_goes_before_the_files(settings: Settings) -> None
     assert Application.read(CONFIG, moved).url == "http://127.0.0.1:9001"
 
 
+def test_a_setting_that_is_no_setting_is_one_sentence(settings: Settings) -> None:
+    refused(forewarn(settings, "status", FOREWARN_PORT="abc"), "FOREWARN_PORT: Input should be a valid integer")
+
+
+def test_a_name_in_brackets_is_repeated_whole(settings: Settings, tmp_path: Path) -> None:
+    refused(forewarn(settings, "train", "attrition", "--data", str(tmp_path / "data[old].csv")), "data[old].csv")
+
+
+def test_a_damaged_champion_is_told_before_anything_starts(
+    settings: Settings, package: ModelPackage, tmp_path: Path
+) -> None:
+    releases = Releases(settings.packages)
+    folder = releases.admit(package.case, "v1", package.save(tmp_path / "saved"))
+    releases.promote(package.case, "v1")
+    (folder / "contract.json").write_text("{}")
+    refused(forewarn(settings, "up", FOREWARN_PORT="28000"), "contract.json has changed")
+
+
+def test_the_key_command_prints_the_same_key_each_time(settings: Settings) -> None:
+    assert forewarn(settings, "key").stdout == forewarn(settings, "key").stdout
+    assert forewarn(settings, "key").stdout.startswith("fw_")
+
+
 @pytest.mark.parametrize("text", ["", "a: [", "applications: []\nhttp_options: {port: 1}", "- 1"])
 def test_a_file_that_is_no_serve_config_is_one_sentence(settings: Settings, tmp_path: Path, text: str) -> None:
     (tmp_path / "serve.yaml").write_text(text)

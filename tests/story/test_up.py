@@ -15,11 +15,10 @@ import psutil
 import pytest
 import yaml
 
-from forewarn import keys
 from forewarn.package import ModelPackage
 from forewarn.releases import Releases
 from forewarn.settings import PROJECT, Settings
-from jobs import cluster
+from jobs import cluster, machine
 from tests.conftest import free_port, until
 from tests.jobs.test_commands import forewarn
 
@@ -38,7 +37,7 @@ def home(tmp_path: Path, package: ModelPackage) -> Settings:
 
 def environment(home: Settings) -> dict[str, str]:
     ports = {"FOREWARN_PORT": str(home.port), "FOREWARN_DASHBOARD_PORT": str(home.dashboard_port)}
-    foreign = (*cluster.PORTS, cluster.MARK, "RAY_ADDRESS")
+    foreign = (*cluster.PORTS, machine.MARK, "RAY_ADDRESS")
     kept = {name: value for name, value in os.environ.items() if name not in foreign}
     return {**kept, "FOREWARN_HOME": str(home.home), **ports}
 
@@ -68,12 +67,12 @@ def test_up_prints_a_command_that_answers_and_ends_what_it_started(home: Setting
         note = cluster.running(home)
         state = json.loads(forewarn(home, "status", "--json").stdout)
         assert (state["running"], state["health"]) == (True, "healthy")
-        ours = cluster.marked(note["mark"])
+        ours = machine.marked(note["mark"])
         assert len(ours) > 5
         assert [name for name in map(outside, ours) if name] == []
         assert forewarn(home, "down").returncode == 0
         process.wait(timeout=60)
-    assert not cluster.marked(note["mark"])
+    assert not machine.marked(note["mark"])
     assert "Stopped what was started here" in log.read_text()
     key = home.local_key.read_text()
     logs = [path for path in cluster.scratch(home).rglob("*") if path.is_file() and path.stat().st_size < 2**24]
@@ -89,8 +88,8 @@ def outside(process: psutil.Process) -> str:
     except psutil.Error:
         return ""
     reachable = [address for address in open_to_all if address.ip not in ("127.0.0.1", "::ffff:127.0.0.1", "::1")]
-    known = name == "haproxy" or name.startswith("ray::ServeRepli")
-    return f"{name} {reachable}" if reachable and not known else ""
+    side_doors = 2 if name == "haproxy" else 1 if name.startswith("ray::ServeRepli") else 0
+    return f"{name} {reachable}" if len(reachable) > side_doors else ""
 
 
 def test_serve_run_brings_the_same_application_up_on_a_ray_started_by_hand(home: Settings, tmp_path: Path) -> None:
@@ -98,7 +97,7 @@ def test_serve_run_brings_the_same_application_up_on_a_ray_started_by_hand(home:
     plan = yaml.safe_load((PROJECT / "serve_config.yaml").read_text())
     plan["http_options"]["port"] = home.port
     (tmp_path / "serve.yaml").write_text(yaml.safe_dump(plan))
-    key = keys.installation_key(home.keys, home.local_key)
+    key = forewarn(home, "key").stdout.strip()
     serve = [str(Path(sys.executable).with_name("serve")), "run", "--address", "local", str(tmp_path / "serve.yaml")]
     url = f"http://127.0.0.1:{home.port}"
 

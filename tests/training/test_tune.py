@@ -36,7 +36,8 @@ def test_a_search_in_which_no_trial_saw_every_fold_says_what_to_do() -> None:
 
 def test_ended_trials_are_read_back_as_they_were(tmp_path: Path) -> None:
     trial = finished("a", "logistic", 0.8)
-    (tmp_path / tune.FINISHED).write_text(json.dumps(asdict(trial)) + "\n")
+    whole = json.dumps(asdict(trial)) + "\n"
+    (tmp_path / tune.FINISHED).write_text(whole + whole[:20])  # the driver was killed while it wrote
     assert tune._finished_before(tmp_path) == [trial]
     assert tune._finished_before(tmp_path / "nothing") == []
 

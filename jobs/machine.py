@@ -1,0 +1,93 @@
+"""What this machine is doing: who holds a port, and which processes carry a start's mark."""
+
+import os
+import socket
+
+import psutil
+
+from forewarn.errors import CannotStart
+
+LOCALHOST = "127.0.0.1"
+# In the environment of every process that one start of ours brought about.
+MARK = "FOREWARN_CLUSTER"
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Every process that carries this start's id, save this one."""
+    return [process for process in psutil.process_iter() if process.pid != os.getpid() and _mark_of(process) == mark]
+
+
+def end(processes: list[psutil.Process]) -> None:
+    """Ask them to stop, insist after a while, wait until they are gone."""
+    for process in processes:
+        signal(process, "terminate")
+    _, stubborn = psutil.wait_procs(processes, timeout=5)
+    for process in stubborn:
+        signal(process, "kill")
+    psutil.wait_procs(stubborn, timeout=5)
+
+
+def refuse_taken_port(port: int, remedy: str) -> None:
+    """Say who holds a port that we need.
+
+    Raises:
+        CannotStart: naming the process and the remedy.
+    """
+    if not is_free(port):
+        raise CannotStart(f"port {port} is in use{_holder(port)}; end it, or {remedy}")
+
+
+def _holder(port: int) -> str:
+    for process in psutil.process_iter(["pid", "name"]):
+        if port in _listening(process):
+            hint = ", an old Ray" if "ray" in " ".join(_command(process)).lower() else ""
+            return f" by process {process.pid} ({process.name()}{hint})"
+    return ""
+
+
+def _listening(process: psutil.Process) -> set[int]:
+    try:
+        found = process.net_connections(kind="inet")
+    except psutil.Error:
+        return set()
+    return {connection.laddr.port for connection in found if connection.status == psutil.CONN_LISTEN}
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def _mark_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(MARK)
+    except (psutil.Error, OSError):
+        return None
+
+
+def signal(process: psutil.Process, how: str) -> None:
+    """`terminate` or `kill` a process that may be gone already."""
+    try:
+        getattr(process, how)()
+    except psutil.NoSuchProcess:
+        return
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen there now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOCALHOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port() -> int:
+    """A port that nobody holds."""
+    with socket.socket() as probe:
+        probe.bind((LOCALHOST, 0))
+        return int(probe.getsockname()[1])
