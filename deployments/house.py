@@ -3,19 +3,19 @@
 from dataclasses import dataclass
 
 from deployments.auth import Doorkeeper
-from deployments.desk import Desk
+from deployments.endpoint import Endpoint
 
 
 @dataclass(frozen=True, kw_only=True)
 class House:
-    """One ingress replica's desks and rules.
+    """One ingress replica's endpoints and rules.
 
     Attributes:
         default: the use case that also answers at the root, as /predict.
         since: when this replica started, on the monotonic clock, in seconds.
     """
 
-    desks: dict[str, Desk]
+    endpoints: dict[str, Endpoint]
     default: str
     doorkeeper: Doorkeeper
     max_rows: int
@@ -25,4 +25,4 @@ class House:
     @property
     def ready(self) -> bool:
         """Every use case has a champion that has answered through its pipeline."""
-        return all(desk.version for desk in self.desks.values())
+        return all(endpoint.version for endpoint in self.endpoints.values())

@@ -10,7 +10,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.auth import Doorkeeper
 from deployments.coalesce import Coalescer
-from deployments.desk import Desk
+from deployments.endpoint import Endpoint
 from deployments.house import House
 from deployments.routes import create_app
 from forewarn import usecases
@@ -29,8 +29,8 @@ class Ingress:
         releases = Releases(settings.packages)
         limits = {name: door[name] for name in ("max_group", "groups_in_flight", "max_waiting")}
         self._house = House(
-            desks={
-                name: Desk(usecases.get(name), Coalescer(_way(pipeline), **limits), releases)
+            endpoints={
+                name: Endpoint(usecases.get(name), Coalescer(_way(pipeline), **limits), releases)
                 for name, pipeline in pipelines.items()
             },
             default=default_use_case,
@@ -43,7 +43,7 @@ class Ingress:
 
     async def __serve_build_asgi_app__(self) -> FastAPI:
         """Ray Serve's hook, called on the replica's own loop: from here on the champions are followed."""
-        self._following = [asyncio.ensure_future(desk.follow()) for desk in self._house.desks.values()]
+        self._following = [asyncio.ensure_future(endpoint.follow()) for endpoint in self._house.endpoints.values()]
         return create_app(self._house)
 
     def check_health(self) -> None:

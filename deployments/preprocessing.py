@@ -4,7 +4,7 @@ from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
-from deployments.shelf import Shelf
+from deployments.loaded import LoadedPackages
 from forewarn import usecases
 from forewarn.releases import Releases
 from forewarn.scoring import Scores
@@ -15,11 +15,11 @@ class Preprocessor:
     """Runs the features of the version that comes with the rows, and hands the matrix on to the model."""
 
     def __init__(self, use_case: str, model: DeploymentHandle[Any]) -> None:
-        self._shelf = Shelf(usecases.get(use_case), Releases(Settings().packages))
+        self._packages = LoadedPackages(usecases.get(use_case), Releases(Settings().packages))
         self._model = model
 
     async def __call__(self, version: str, rows: list[dict[str, Any]]) -> Scores:
         """Rows in, their scores out, in the same order."""
-        package = await self._shelf.get(version)
+        package = await self._packages.get(version)
         scores: Scores = await self._model.remote(version, package.prepare(rows))
         return scores

@@ -206,7 +206,7 @@ def stop(found: dict[str, Any], left: list[psutil.Process]) -> None:
     if found:
         supervisor = psutil.Process(found["pid"])
         machine.signal(supervisor, "terminate")
-        _, stubborn = psutil.wait_procs([supervisor], timeout=STOP_SECONDS)
+        stubborn = [] if machine.ended(supervisor, within_s=STOP_SECONDS) else [supervisor]
         left = [*stubborn, *machine.marked(found["mark"])]
     machine.end(left)
 

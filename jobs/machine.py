@@ -2,6 +2,7 @@
 
 import os
 import socket
+from time import monotonic, sleep
 
 import psutil
 
@@ -65,6 +66,19 @@ def _mark_of(process: psutil.Process) -> str | None:
         return process.environ().get(MARK)
     except (psutil.Error, OSError):
         return None
+
+
+def ended(process: psutil.Process, *, within_s: float) -> bool:
+    """Whether it ends in time. One that only waits for its parent to take note has ended."""
+    deadline = monotonic() + within_s
+    while monotonic() < deadline:
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        sleep(0.1)
+    return False
 
 
 def signal(process: psutil.Process, how: str) -> None:

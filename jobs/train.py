@@ -77,7 +77,11 @@ def rows_of(case: UseCase, data: Path | None) -> tuple[list[dict[str, Any]], dic
 
 
 def say(trained: "Trained") -> None:
-    """What came of it, in a sentence."""
+    """What came of it, and which rows were left out."""
+    if trained.rejected:
+        terminal.console.print(f"{trained.rejected} of {trained.rows + trained.rejected} rows were left out, such as")
+        for reason in trained.reject_reasons:
+            terminal.console.print(f"  {reason}", markup=False)
     auc, linear = trained.metrics["roc_auc"], trained.baselines.get("logistic", float("nan"))
     terminal.console.print(
         f"[green]✓[/] [bold]{trained.use_case} {trained.version}[/] is champion: ROC-AUC {auc['mean']:.3f} "

@@ -20,7 +20,7 @@ from jobs.deploy import CONFIG, Application
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lesson:
+class PlannedTraining:
     """A training to do before serving."""
 
     case: UseCase
@@ -43,7 +43,7 @@ def up(
     """
     settings = Settings()
     application = Application.read(config, settings)
-    lessons = _lessons(application, data or [], settings)
+    trainings = _planned(application, data or [], settings)
     cluster.refuse_running(settings)
     machine.refuse_taken_port(application.port, f"choose another: FOREWARN_PORT={application.port + 1}")
     machine.refuse_taken_port(
@@ -54,9 +54,11 @@ def up(
         with watch.step("Starting Ray"):
             found = stack.enter_context(cluster.started(settings, url=application.url))
         _stop_on_signals()
-        for lesson in lessons:
-            terminal.console.print(f"[bold]{lesson.case.name}[/]: training on {escape(lesson.origin['name'])}")
-            train.say(train.run(lesson.case, lesson.raw, lesson.origin, settings, trials=trials, seconds=budget_s))
+        for training in trainings:
+            terminal.console.print(f"[bold]{training.case.name}[/]: training on {escape(training.origin['name'])}")
+            train.say(
+                train.run(training.case, training.raw, training.origin, settings, trials=trials, seconds=budget_s)
+            )
         key = keys.installation_key(settings.keys, settings.local_key)
         with watch.step("Deploying"):
             application.deploy(found["dashboard"])
@@ -85,13 +87,13 @@ def _stop_on_signals() -> None:
         signal.signal(wanted, signal.default_int_handler)
 
 
-def _lessons(application: Application, given: list[str], settings: Settings) -> list[Lesson]:
+def _planned(application: Application, given: list[str], settings: Settings) -> list[PlannedTraining]:
     """Read every file before anything starts: a bad one is said at once."""
     files = dict(_pair(text, application) for text in given)
     releases = Releases(settings.packages)
     cases = [usecases.get(name) for name in application.use_cases]
     wanted = [case for case in cases if case.name in files or not _has_champion(case, releases)]
-    return [_lesson(case, files.get(case.name)) for case in wanted]
+    return [_plan(case, files.get(case.name)) for case in wanted]
 
 
 def _has_champion(case: UseCase, releases: Releases) -> bool:
@@ -104,9 +106,9 @@ def _has_champion(case: UseCase, releases: Releases) -> bool:
     return version is not None and releases.load(case, version).version == version
 
 
-def _lesson(case: UseCase, file: Path | None) -> Lesson:
+def _plan(case: UseCase, file: Path | None) -> PlannedTraining:
     raw, origin = train.rows_of(case, file)
-    return Lesson(case=case, raw=raw, origin=origin)
+    return PlannedTraining(case=case, raw=raw, origin=origin)
 
 
 def _pair(text: str, application: Application) -> tuple[str, Path]:

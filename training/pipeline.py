@@ -23,6 +23,7 @@ from training import data, fit, tune
 
 SEARCH_REPEATS = 2
 PROOF_REPEATS = 5
+SHOWN_REASONS = 5
 PARENT_RUN = "parent_run"
 
 
@@ -59,6 +60,7 @@ class Trained:
     version: str
     rows: int
     rejected: int
+    reject_reasons: list[str]
     trials: int
     threshold: float
     tree_share: float
@@ -90,6 +92,7 @@ def train(order: Order, settings: Settings, watch: Watch) -> Trained:
         version=version,
         rows=len(found.rows),
         rejected=len(found.rejects),
+        reject_reasons=[f"row {row}: {reason}" for row, reason in found.rejects.items()][:SHOWN_REASONS],
         trials=best.trials,
         threshold=proof.threshold,
         tree_share=proof.tree_share,

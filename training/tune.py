@@ -85,15 +85,23 @@ def search(
     """
     done = _finished_before(folder)
     if len(done) < budget.trials:
-        ear = _Ear(folder / FINISHED, len(folds), heard)
-        ran = _tuner(folds, algorithms, budget, seed, folder, ear, done=len(done)).fit()
-        if ran.errors and not ear.heard_any:
+        recorder = _Recorder(folder / FINISHED, len(folds), heard)
+        ran = _tuner(folds, algorithms, budget, seed, folder, recorder, done=len(done)).fit()
+        if ran.errors and not recorder.recorded_any:
             raise ForewarnError(f"every trial failed; the first: {str(ran.errors[0]).strip().splitlines()[-1]}")
     return _best(_finished_before(folder))
 
 
-def _tuner(folds: list[Fold], algorithms: tuple[str, ...], budget: Budget, seed: int, folder: Path, ear: "_Ear",
-           *, done: int) -> tune.Tuner:  # fmt: skip
+def _tuner(
+    folds: list[Fold],
+    algorithms: tuple[str, ...],
+    budget: Budget,
+    seed: int,
+    folder: Path,
+    recorder: "_Recorder",
+    *,
+    done: int,
+) -> tune.Tuner:
     trainable = tune.with_parameters(run_trial, folds=folds, seed=seed)
     proposals = OptunaSearch(
         partial(propose, algorithms=algorithms),
@@ -117,7 +125,7 @@ def _tuner(folds: list[Fold], algorithms: tuple[str, ...], budget: Budget, seed:
             trial_name_creator=_name,
             trial_dirname_creator=_name,
         ),
-        run_config=tune.RunConfig(name="tune", storage_path=str(folder), verbose=0, callbacks=[ear]),
+        run_config=tune.RunConfig(name="tune", storage_path=str(folder), verbose=0, callbacks=[recorder]),
     )  # fmt: skip
 
 
@@ -167,14 +175,14 @@ class _Asha(ASHAScheduler):
         return str(super().on_trial_result(tune_controller, trial, result))
 
 
-class _Ear(tune.Callback):
+class _Recorder(tune.Callback):
     """Hears of ended trials in the driver and writes them down. Tune pickles it; the listener stays behind."""
 
     def __init__(self, record: Path, folds: int, heard: Callable[[Finished], None] | None):
         self._record = record
         self._folds = folds
         self._heard = heard
-        self.heard_any = False
+        self.recorded_any = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_heard": None}
@@ -182,7 +190,7 @@ class _Ear(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ARG002
         if not trial.last_result:
             return
-        self.heard_any = True
+        self.recorded_any = True
         finished = _finished(trial, self._folds)
         with self._record.open("a") as file:
             file.write(json.dumps(asdict(finished)) + "\n")

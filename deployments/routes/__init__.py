@@ -18,6 +18,6 @@ def create_app(house: House) -> FastAPI:
     )
     envelope.install(app)
     health.install(app, house)
-    for desk in house.desks.values():
-        predict.install(app, house, desk)
+    for endpoint in house.endpoints.values():
+        predict.install(app, house, endpoint)
     return app

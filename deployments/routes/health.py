@@ -35,7 +35,7 @@ def install(app: FastAPI, house: House) -> None:
             "status": "healthy" if house.ready else "degraded",
             "model_loaded": house.ready,
             "models": {
-                n: {"model_loaded": bool(d.version), "model_version": d.version} for n, d in house.desks.items()
+                n: {"model_loaded": bool(d.version), "model_version": d.version} for n, d in house.endpoints.items()
             },
             "uptime_seconds": round(monotonic() - house.since, 3),
             "version": app.version,
@@ -43,7 +43,7 @@ def install(app: FastAPI, house: House) -> None:
 
     @app.get("/", summary="What this is", tags=["service"])
     async def welcome() -> Response:
-        doors = [f"/v1/{name}/predict" for name in house.desks]
+        doors = [f"/v1/{name}/predict" for name in house.endpoints]
         return answer(
             {"message": "Welcome to Forewarn", "version": app.version, "docs": "/docs", "predict": doors},
         )

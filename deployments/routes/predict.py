@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
 from pydantic_core import from_json
 
-from deployments.desk import Desk
+from deployments.endpoint import Endpoint
 from deployments.house import House
 from deployments.routes.envelope import PROBLEMS, answer, request_id
 from forewarn import scoring
@@ -17,18 +17,18 @@ from forewarn.errors import BadInput, TooLarge
 from forewarn.scoring import Rows, Scores
 
 
-def install(app: FastAPI, house: House, desk: Desk) -> None:
+def install(app: FastAPI, house: House, endpoint: Endpoint) -> None:
     """The canonical path, the short one, and the root for the default use case."""
-    name = desk.case.name
+    name = endpoint.case.name
     paths = [f"/v1/{name}/predict", f"/{name}/predict", *(["/predict"] if name == house.default else [])]
 
     async def predict(request: Request) -> Response:
         began = perf_counter()
         house.doorkeeper.check(request.headers.get("x-api-key"))
         raw, single = read(await body_of(request, house.max_body_bytes), house.max_rows)
-        rows = scoring.validate(desk.case, raw)
-        scores = await desk.score(rows.values)
-        answers = _answers(desk, rows, scores, request_id(request), began)
+        rows = scoring.validate(endpoint.case, raw)
+        scores = await endpoint.score(rows.values)
+        answers = _answers(endpoint, rows, scores, request_id(request), began)
         return answer(answers[0] if single else {"predictions": answers, "count": len(answers)})
 
     for path in paths:
@@ -36,12 +36,12 @@ def install(app: FastAPI, house: House, desk: Desk) -> None:
             path,
             predict,
             methods=["POST"],
-            summary=desk.case.title,
+            summary=endpoint.case.title,
             tags=[name],
             operation_id=f"predict{path.replace('/', '_')}",
-            response_model=desk.case.response | _batch(desk),
+            response_model=endpoint.case.response | _batch(endpoint),
             responses=PROBLEMS,
-            openapi_extra=_request_schema(desk),
+            openapi_extra=_request_schema(endpoint),
         )
 
 
@@ -85,7 +85,7 @@ def read(body: bytes, max_rows: int) -> tuple[list[Any], bool]:
     return sent, False
 
 
-def _answers(desk: Desk, rows: Rows, scores: Scores, request: str, began: float) -> list[dict[str, Any]]:
+def _answers(endpoint: Endpoint, rows: Rows, scores: Scores, request: str, began: float) -> list[dict[str, Any]]:
     shared = {
         "model_version": scores.version,
         "request_id": request,
@@ -94,10 +94,10 @@ def _answers(desk: Desk, rows: Rows, scores: Scores, request: str, began: float)
         "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
         "latency_ms": round((perf_counter() - began) * 1000, 3),
     }
-    decisions = scoring.decide(desk.case, scores)
+    decisions = scoring.decide(endpoint.case, scores)
     return [
         {
-            **desk.case.answer(decision),
+            **endpoint.case.answer(decision),
             "probability": decision.probability,
             "risk_level": decision.risk_level,
             "prediction_id": uuid4().hex,
@@ -109,22 +109,22 @@ def _answers(desk: Desk, rows: Rows, scores: Scores, request: str, began: float)
     ]
 
 
-def _batch(desk: Desk) -> type[BaseModel]:
+def _batch(endpoint: Endpoint) -> type[BaseModel]:
     class Batch(BaseModel):
         """Answers in the order of the rows."""
 
-        predictions: list[desk.case.response]  # type: ignore[name-defined]
+        predictions: list[endpoint.case.response]  # type: ignore[name-defined]
         count: int
 
-    Batch.__name__ = Batch.__qualname__ = f"{desk.case.response.__name__}Batch"
+    Batch.__name__ = Batch.__qualname__ = f"{endpoint.case.response.__name__}Batch"
     return Batch
 
 
-def _request_schema(desk: Desk) -> dict[str, Any]:
-    row = desk.case.row.model_json_schema(mode="validation")
+def _request_schema(endpoint: Endpoint) -> dict[str, Any]:
+    row = endpoint.case.row.model_json_schema(mode="validation")
     many = {"type": "array", "items": row, "minItems": 1}
     wrapped = {"type": "object", "properties": {"instances": many}, "required": ["instances"]}
-    examples = {example.name: {"value": dict(example.row)} for example in desk.case.examples}
+    examples = {example.name: {"value": dict(example.row)} for example in endpoint.case.examples}
     content = {"schema": {"anyOf": [row, many, wrapped]}, "examples": examples}
     key = {"name": "X-API-Key", "in": "header", "required": True, "schema": {"type": "string"}}
     return {"requestBody": {"required": True, "content": {"application/json": content}}, "parameters": [key]}

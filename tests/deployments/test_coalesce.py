@@ -38,8 +38,8 @@ def run(story: Callable[[Pipeline], Awaitable[None]]) -> None:
     asyncio.run(told())
 
 
-async def asked(desk: Coalescer, *numbers: int, version: str = "v1") -> "asyncio.Task[Scores]":
-    task = asyncio.create_task(desk.submit(version, [{"n": n} for n in numbers]))
+async def asked(endpoint: Coalescer, *numbers: int, version: str = "v1") -> "asyncio.Task[Scores]":
+    task = asyncio.create_task(endpoint.submit(version, [{"n": n} for n in numbers]))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     return task
@@ -47,8 +47,8 @@ async def asked(desk: Coalescer, *numbers: int, version: str = "v1") -> "asyncio
 
 def test_the_first_goes_at_once_and_what_comes_meanwhile_travels_together() -> None:
     async def story(pipeline: Pipeline) -> None:
-        desk = coalescer(pipeline)
-        first, second, third = await asked(desk, 1), await asked(desk, 2, 3), await asked(desk, 4)
+        endpoint = coalescer(pipeline)
+        first, second, third = await asked(endpoint, 1), await asked(endpoint, 2, 3), await asked(endpoint, 4)
         assert pipeline.groups == [[1]]
         pipeline.open.set()
         answers = [await task for task in (first, second, third)]
@@ -60,8 +60,8 @@ def test_the_first_goes_at_once_and_what_comes_meanwhile_travels_together() -> N
 
 def test_as_many_groups_fly_as_there_are_places() -> None:
     async def story(pipeline: Pipeline) -> None:
-        desk = coalescer(pipeline, groups_in_flight=2)
-        tasks = [await asked(desk, n) for n in range(4)]
+        endpoint = coalescer(pipeline, groups_in_flight=2)
+        tasks = [await asked(endpoint, n) for n in range(4)]
         assert pipeline.groups == [[0], [1]]
         pipeline.open.set()
         await asyncio.gather(*tasks)
@@ -72,12 +72,12 @@ def test_as_many_groups_fly_as_there_are_places() -> None:
 
 def test_a_group_is_bounded_but_never_cuts_a_request() -> None:
     async def story(pipeline: Pipeline) -> None:
-        desk = coalescer(pipeline, max_group=3)
+        endpoint = coalescer(pipeline, max_group=3)
         tasks = [
-            await asked(desk, 0),
-            await asked(desk, 1, 2),
-            await asked(desk, 3, 4),
-            await asked(desk, *range(5, 10)),
+            await asked(endpoint, 0),
+            await asked(endpoint, 1, 2),
+            await asked(endpoint, 3, 4),
+            await asked(endpoint, *range(5, 10)),
         ]
         pipeline.open.set()
         await asyncio.gather(*tasks)
@@ -88,38 +88,43 @@ def test_a_group_is_bounded_but_never_cuts_a_request() -> None:
 
 def test_versions_never_share_a_group() -> None:
     async def story(pipeline: Pipeline) -> None:
-        desk = coalescer(pipeline)
-        tasks = [await asked(desk, 0), await asked(desk, 1), await asked(desk, 2, version="v2"), await asked(desk, 3)]
+        endpoint = coalescer(pipeline)
+        tasks = [
+            await asked(endpoint, 0),
+            await asked(endpoint, 1),
+            await asked(endpoint, 2, version="v2"),
+            await asked(endpoint, 3),
+        ]
         pipeline.open.set()
         answers = await asyncio.gather(*tasks)
         assert pipeline.groups == [[0], [1], [2], [3]]
-        assert [scores.version for scores in answers] == ["v1", "v1", "v2", "v1"]
+        assert [scores.version for scores in answers] == versions
 
     run(story)
 
 
 def test_a_client_that_hangs_up_stalls_nobody() -> None:
     async def story(pipeline: Pipeline) -> None:
-        desk = coalescer(pipeline)
-        flying, waiting, patient = await asked(desk, 1), await asked(desk, 2), await asked(desk, 3)
+        endpoint = coalescer(pipeline)
+        flying, waiting, patient = await asked(endpoint, 1), await asked(endpoint, 2), await asked(endpoint, 3)
         flying.cancel()
         waiting.cancel()
         pipeline.open.set()
         assert list((await patient).probabilities) == [3]
         assert pipeline.groups == [[1], [3]]
-        assert list((await desk.submit("v1", [{"n": 4}])).probabilities) == [4]
+        assert list((await endpoint.submit("v1", [{"n": 4}])).probabilities) == [4]
 
     run(story)
 
 
 def test_a_poisoned_row_fails_alone() -> None:
     async def story(pipeline: Pipeline) -> None:
-        desk = coalescer(pipeline)
+        endpoint = coalescer(pipeline)
         first, good, bad, also = (
-            await asked(desk, 0),
-            await asked(desk, 1),
-            await asked(desk, -1),
-            await asked(desk, 2),
+            await asked(endpoint, 0),
+            await asked(endpoint, 1),
+            await asked(endpoint, -1),
+            await asked(endpoint, 2),
         )
         pipeline.open.set()
         assert list((await good).probabilities) == [1]
@@ -137,8 +142,8 @@ def test_a_hand_off_that_is_cancelled_leaves_nobody_waiting() -> None:
             await pipeline.open.wait()
             raise asyncio.CancelledError
 
-        desk = Coalescer(cancelled, max_group=100, groups_in_flight=1, max_waiting=1000)
-        tasks = [await asked(desk, n) for n in range(4)]
+        endpoint = Coalescer(cancelled, max_group=100, groups_in_flight=1, max_waiting=1000)
+        tasks = [await asked(endpoint, n) for n in range(4)]
         pipeline.open.set()
         told = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(error) for error in told] == [ConnectionError] * 4
@@ -148,8 +153,8 @@ def test_a_hand_off_that_is_cancelled_leaves_nobody_waiting() -> None:
 
 def test_a_broken_pipeline_is_not_asked_again_for_every_request() -> None:
     async def story(pipeline: Pipeline) -> None:
-        desk = coalescer(pipeline)
-        tasks = [await asked(desk, -n) for n in range(1, 101)]
+        endpoint = coalescer(pipeline)
+        tasks = [await asked(endpoint, -n) for n in range(1, 101)]
         pipeline.open.set()
         told = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(isinstance(error, ValueError) for error in told)
@@ -160,12 +165,12 @@ def test_a_broken_pipeline_is_not_asked_again_for_every_request() -> None:
 
 def test_beyond_the_limit_the_answer_is_no_at_once() -> None:
     async def story(pipeline: Pipeline) -> None:
-        desk = coalescer(pipeline, max_waiting=3)
-        tasks = [await asked(desk, 0), await asked(desk, 1, 2)]
+        endpoint = coalescer(pipeline, max_waiting=3)
+        tasks = [await asked(endpoint, 0), await asked(endpoint, 1, 2)]
         with pytest.raises(Overloaded, match="2 rows are waiting"):
-            await desk.submit("v1", [{"n": 3}, {"n": 4}])
+            await endpoint.submit("v1", [{"n": 3}, {"n": 4}])
         pipeline.open.set()
         await asyncio.gather(*tasks)
-        assert list((await desk.submit("v1", [{"n": 5}, {"n": 6}])).probabilities) == [5, 6]
+        assert list((await endpoint.submit("v1", [{"n": 5}, {"n": 6}])).probabilities) == [5, 6]
 
     run(story)

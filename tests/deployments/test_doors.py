@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from deployments.auth import Doorkeeper
 from deployments.coalesce import Coalescer
-from deployments.desk import Desk
+from deployments.endpoint import Endpoint
 from deployments.house import House
 from deployments.routes import create_app
 from forewarn import scoring
@@ -29,11 +29,11 @@ def house(package: ModelPackage, settings: Settings) -> House:
         return scoring.score(package, rows)
 
     coalescer = Coalescer(send, max_group=1000, groups_in_flight=2, max_waiting=2000)
-    desk = Desk(package.case, coalescer, Releases(settings.packages))
-    desk.version = "v1"
+    endpoint = Endpoint(package.case, coalescer, Releases(settings.packages))
+    endpoint.version = "v1"
     installation_key(settings.keys, settings.local_key)
     return House(
-        desks={package.case.name: desk},
+        endpoints={package.case.name: endpoint},
         default=package.case.name,
         doorkeeper=Doorkeeper(settings.keys),
         max_rows=1000,
@@ -181,19 +181,19 @@ def test_a_wrong_method_is_json_too(client: TestClient) -> None:
 @pytest.mark.requirement("C36")
 def test_health_is_200_while_alive_and_ready_only_with_a_model(client: TestClient, house: House) -> None:
     del client.headers["X-API-Key"]
-    assert client.get("/").json()["predict"] == [f"/v1/{name}/predict" for name in house.desks]
+    assert client.get("/").json()["predict"] == [f"/v1/{name}/predict" for name in house.endpoints]
     health = client.get("/health").json()
     assert (health["status"], health["model_loaded"]) == ("healthy", True)
     assert health["uptime_seconds"] >= 0
     assert client.get("/ready").status_code == 200
-    next(iter(house.desks.values())).version = None
+    next(iter(house.endpoints.values())).version = None
     assert (client.get("/health").status_code, client.get("/health").json()["status"]) == (200, "degraded")
     assert client.get("/ready").status_code == 503
     assert client.get("/ready").headers["retry-after"]
 
 
 def test_without_a_model_the_answer_is_503_with_a_time(client: TestClient, house: House) -> None:
-    next(iter(house.desks.values())).version = None
+    next(iter(house.endpoints.values())).version = None
     answer = client.post("/predict", json=GOOD)
     assert (answer.status_code, problem(answer)["type"]) == (503, "NotReady")
     assert answer.headers["retry-after"]

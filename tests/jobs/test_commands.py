@@ -15,7 +15,7 @@ from forewarn.package import ModelPackage
 from forewarn.releases import Releases
 from forewarn.settings import PROJECT, Settings
 from jobs.deploy import CONFIG, Application
-from jobs.up import _lessons
+from jobs.up import _planned
 
 
 def forewarn(settings: Settings, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -93,9 +93,9 @@ def test_up_on_a_taken_port_names_the_holder_and_the_remedy(settings: Settings, 
 
 def test_data_without_a_name_is_for_the_default_use_case(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("MonthlyIncome,OverTime,Attrition\n1,Yes,No\n")
-    (lesson,) = _lessons(Application.read(CONFIG, settings), [str(tmp_path / "rows.csv")], settings)
-    assert (lesson.case.name, lesson.origin["name"]) == ("attrition", "rows.csv")
-    assert len(lesson.origin["sha256"]) == 64
+    (training,) = _planned(Application.read(CONFIG, settings), [str(tmp_path / "rows.csv")], settings)
+    assert (training.case.name, training.origin["name"]) == ("attrition", "rows.csv")
+    assert len(training.origin["sha256"]) == 64
 
 
 def test_the_environments_port_goes_before_the_files(settings: Settings) -> None:

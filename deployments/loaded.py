@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 KEPT = 3
 
 
-class Shelf:
+class LoadedPackages:
     """One use case's loaded versions. A version that fails to load changes nothing for the others."""
 
     def __init__(self, case: UseCase, releases: Releases):
@@ -22,7 +22,7 @@ class Shelf:
         self._loading: dict[str, asyncio.Task[ModelPackage]] = {}
         self._packages: dict[str, ModelPackage] = {}
         # Before the replica counts as started, so that its first request finds the champion there. A damaged one
-        # leaves the shelf empty and /ready at 503, rather than the replica in a loop of restarts.
+        # leaves this empty and /ready at 503, rather than the replica in a loop of restarts.
         if version := releases.champion(case):
             try:
                 self._packages[version] = releases.load(case, version)
@@ -35,8 +35,9 @@ class Shelf:
         Raises:
             NotFound, PackageDamaged: as `Releases.load`; the next call tries again.
         """
-        if found := self._packages.get(version):
-            return found
+        if version in self._packages:
+            self._packages[version] = self._packages.pop(version)  # last in, last to go
+            return self._packages[version]
         if version not in self._loading:
             self._loading[version] = asyncio.create_task(self._load(version))
         return await asyncio.shield(self._loading[version])

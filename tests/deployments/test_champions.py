@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from deployments.coalesce import Coalescer
-from deployments.desk import Desk
-from deployments.shelf import KEPT, Shelf
+from deployments.endpoint import Endpoint
+from deployments.loaded import KEPT, LoadedPackages
 from forewarn import scoring
 from forewarn.errors import NotFound, NotReady, PackageDamaged
 from forewarn.package import ModelPackage
@@ -38,9 +38,9 @@ def spoil(releases: Releases, package: ModelPackage, version: str) -> None:
 
 def test_the_champion_is_there_from_the_start(package: ModelPackage, releases: Releases) -> None:
     async def story() -> None:
-        shelf = Shelf(package.case, releases)
-        spoil(releases, package, "v1")  # a shelf that read it again would notice
-        assert (await shelf.get("v1")).version == "v1"
+        loaded = LoadedPackages(package.case, releases)
+        spoil(releases, package, "v1")  # a loaded that read it again would notice
+        assert (await loaded.get("v1")).version == "v1"
 
     asyncio.run(story())
 
@@ -58,13 +58,13 @@ def test_callers_share_one_load_and_old_versions_make_room(
     monkeypatch.setattr(Releases, "load", counted)
 
     async def story() -> None:
-        shelf = Shelf(package.case, releases)
-        one, two = await asyncio.gather(shelf.get("v2"), shelf.get("v2"))
+        loaded = LoadedPackages(package.case, releases)
+        one, two = await asyncio.gather(loaded.get("v2"), loaded.get("v2"))
         assert one is two
         for version in ("v3", "v4", "v5", "v5"):
-            await shelf.get(version)
+            await loaded.get(version)
         assert loads == ["v1", "v2", "v3", "v4", "v5"]
-        await shelf.get("v1")
+        await loaded.get("v1")
         assert loads[-1] == "v1"
 
     asyncio.run(story())
@@ -76,14 +76,14 @@ def test_a_damaged_version_changes_nothing_and_may_be_mended(package: ModelPacka
     spoil(releases, package, "v2")
 
     async def story() -> None:
-        shelf = Shelf(package.case, releases)
+        loaded = LoadedPackages(package.case, releases)
         with pytest.raises(PackageDamaged):
-            await shelf.get("v2")
+            await loaded.get("v2")
         with pytest.raises(NotFound):
-            await shelf.get("v99")
-        assert (await shelf.get("v1")).version == "v1"
+            await loaded.get("v99")
+        assert (await loaded.get("v1")).version == "v1"
         (folder / "contract.json").write_bytes(whole)
-        assert (await shelf.get("v2")).version == "v2"
+        assert (await loaded.get("v2")).version == "v2"
 
     asyncio.run(story())
 
@@ -98,24 +98,24 @@ def test_a_desk_follows_the_champion_and_stays_when_the_next_one_fails(
     package: ModelPackage, releases: Releases, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def story() -> None:
-        shelf = Shelf(package.case, releases)
+        loaded = LoadedPackages(package.case, releases)
 
         async def send(version: str, rows: list[dict[str, Any]]) -> Scores:
-            return scoring.score(await shelf.get(version), rows)
+            return scoring.score(await loaded.get(version), rows)
 
-        desk = Desk(package.case, Coalescer(send, max_group=9, groups_in_flight=1, max_waiting=99), releases)
+        endpoint = Endpoint(package.case, Coalescer(send, max_group=9, groups_in_flight=1, max_waiting=99), releases)
         rows = scoring.validate(package.case, package.case.sample(2, seed=0)).values
         with pytest.raises(NotReady, match="no model yet"):
-            await desk.score(rows)
-        following = asyncio.create_task(desk.follow())
-        await until(lambda: desk.version == "v1")
+            await endpoint.score(rows)
+        following = asyncio.create_task(endpoint.follow())
+        await until(lambda: endpoint.version == "v1")
         spoil(releases, package, "v2")
         releases.promote(package.case, "v2")
         await until(lambda: "does not take over" in caplog.text)
-        assert (await desk.score(rows)).version == "v1"
+        assert (await endpoint.score(rows)).version == "v1"
         releases.promote(package.case, "v3")
-        await until(lambda: desk.version == "v3")
-        assert (await desk.score(rows)).version == "v3"
+        await until(lambda: endpoint.version == "v3")
+        assert (await endpoint.score(rows)).version == "v3"
         following.cancel()
 
     asyncio.run(story())
@@ -126,10 +126,10 @@ def test_a_pipeline_that_breaks_is_not_ready_rather_than_an_error(package: Model
         async def send(version: str, rows: list[dict[str, Any]]) -> Scores:
             raise ConnectionError("the replica is gone")
 
-        desk = Desk(package.case, Coalescer(send, max_group=9, groups_in_flight=1, max_waiting=99), releases)
-        desk.version = "v1"
+        endpoint = Endpoint(package.case, Coalescer(send, max_group=9, groups_in_flight=1, max_waiting=99), releases)
+        endpoint.version = "v1"
         with pytest.raises(NotReady, match="cannot answer now"):
-            await desk.score([{}])
+            await endpoint.score([{}])
 
     asyncio.run(story())
 

@@ -19,7 +19,7 @@ ANSWER_SECONDS = 20.0
 REHEARSAL_ROWS = 3
 
 
-class Desk:
+class Endpoint:
     """Follows the champion: a new one takes over once it has answered through the whole pipeline."""
 
     def __init__(self, case: UseCase, coalescer: Coalescer, releases: Releases):
