@@ -83,6 +83,7 @@ def answer(decision: Decision) -> dict[str, Any]:
     return {"prediction": decision.verdict, "confidence_score": decision.confidence}
 
 
+SURVEY = ("EnvironmentSatisfaction", "JobSatisfaction", "RelationshipSatisfaction", "WorkLifeBalance", "JobInvolvement")
 Fields = Mapping[str, NDArray[np.float64]]
 
 
@@ -113,14 +114,7 @@ def promotion_wait(rows: Fields) -> NDArray[Any]:
 
 def contentment(rows: Fields) -> NDArray[Any]:
     """Mean of the four survey answers and of involvement, 1 to 4."""
-    asked = (
-        "EnvironmentSatisfaction",
-        "JobSatisfaction",
-        "RelationshipSatisfaction",
-        "WorkLifeBalance",
-        "JobInvolvement",
-    )
-    return sum(rows[name] for name in asked) / len(asked)  # type: ignore[return-value]
+    return sum(rows[name] for name in SURVEY) / len(SURVEY)  # type: ignore[return-value]
 
 
 ROLES: dict[str, dict[str, float]] = {
@@ -198,14 +192,7 @@ def _work(n: int, random: np.random.Generator) -> Columns:
 
 def _survey(n: int, random: np.random.Generator) -> Columns:
     mood = random.normal(0, 1, n)  # the answers of one person hang together
-    asked = (
-        "EnvironmentSatisfaction",
-        "JobSatisfaction",
-        "RelationshipSatisfaction",
-        "WorkLifeBalance",
-        "JobInvolvement",
-    )
-    return {name: whole(2.75 + 0.35 * mood + random.normal(0, 0.95, n), 1, 4) for name in asked}
+    return {name: whole(2.75 + 0.35 * mood + random.normal(0, 0.95, n), 1, 4) for name in SURVEY}
 
 
 def _pay(columns: Columns, random: np.random.Generator) -> None:

@@ -89,12 +89,8 @@ def test_a_group_is_bounded_but_never_cuts_a_request() -> None:
 def test_versions_never_share_a_group() -> None:
     async def story(pipeline: Pipeline) -> None:
         endpoint = coalescer(pipeline)
-        tasks = [
-            await asked(endpoint, 0),
-            await asked(endpoint, 1),
-            await asked(endpoint, 2, version="v2"),
-            await asked(endpoint, 3),
-        ]
+        versions = ["v1", "v1", "v2", "v1"]
+        tasks = [await asked(endpoint, n, version=version) for n, version in enumerate(versions)]
         pipeline.open.set()
         answers = await asyncio.gather(*tasks)
         assert pipeline.groups == [[0], [1], [2], [3]]
