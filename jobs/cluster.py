@@ -5,6 +5,7 @@ Only processes that were started here are ever ended here: each carries this sta
 
 import os
 import secrets
+import shutil
 import signal
 import sys
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+from time import time
 from typing import Any
 
 import psutil
@@ -25,6 +27,7 @@ from jobs.machine import LOCALHOST, MARK
 MIN_FREE_MEMORY = 2 * 2**30
 OBJECT_STORE_BYTES = 256 * 2**20
 STOP_SECONDS = 60
+KEEP_LOGS_SECONDS = 7 * 24 * 3600
 
 # Read by Ray when it is imported, hence set before; what the caller's environment says wins.
 RAY_ENVIRONMENT = {
@@ -175,6 +178,9 @@ def _own_folder(folder: Path) -> Path:
     if folder.stat().st_uid != os.getuid():
         raise CannotStart(f"{folder} belongs to another user; remove it, or choose another FOREWARN_HOME")
     folder.chmod(0o700)
+    for session in folder.glob("ray/session_2*"):  # Ray never removes its logs, 9 MB a start
+        if time() - session.stat().st_mtime > KEEP_LOGS_SECONDS:
+            shutil.rmtree(session, ignore_errors=True)
     return folder
 
 

@@ -1,7 +1,10 @@
 import os
 import socket
+import stat
 import subprocess
 import sys
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -80,3 +83,15 @@ def test_what_the_caller_set_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     cluster.prepare_environment()
     assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
+def test_logs_of_last_week_go_and_those_of_yesterday_stay(tmp_path: Path) -> None:
+    old, new = tmp_path / "ray" / "session_2026-01-01", tmp_path / "ray" / "session_2026-01-08"
+    for session in (old, new):
+        session.mkdir(parents=True)
+    eight_days_ago = time.time() - 8 * 24 * 3600
+    os.utime(old, (eight_days_ago, eight_days_ago))
+    cluster._own_folder(tmp_path)
+    assert not old.exists()
+    assert new.exists()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
