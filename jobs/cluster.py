@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from time import time
@@ -123,18 +124,40 @@ def _settle_environment(settings: Settings, mark: str) -> None:
 
 
 def _start_head(settings: Settings) -> dict[str, str]:
-    context = _init(
-        "Ray does not start; end an old Ray of this machine, or look into its logs",
-        address="local",
-        num_cpus=max(2, len(os.sched_getaffinity(0))),
-        object_store_memory=OBJECT_STORE_BYTES,
-        include_dashboard=True,
-        dashboard_host=LOCALHOST,
-        dashboard_port=settings.dashboard_port if machine.is_free(settings.dashboard_port) else machine.free_port(),
-        _node_ip_address=LOCALHOST,
-        _temp_dir=str(_own_folder(scratch(settings)) / "ray"),
-    )
+    port = settings.dashboard_port if machine.is_free(settings.dashboard_port) else machine.free_port()
+    with _agent_port():
+        context = _init(
+            "Ray does not start; end an old Ray of this machine, or look into its logs",
+            address="local",
+            num_cpus=max(2, len(os.sched_getaffinity(0))),
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=True,
+            dashboard_host=LOCALHOST,
+            dashboard_port=port,
+            _node_ip_address=LOCALHOST,
+            _temp_dir=str(_own_folder(scratch(settings)) / "ray"),
+        )
     return {"address": context.address_info["gcs_address"], "dashboard": f"http://{context.address_info['webui_url']}"}
+
+
+@contextmanager
+def _agent_port() -> Iterator[None]:
+    """Let this head's dashboard agent have a port of its own, where another Ray holds the usual one.
+
+    `ray.init` takes no argument for it (`ray start` does), and a head whose agent has no port takes no jobs.
+    """
+    from ray._private import parameter, ray_constants
+
+    if machine.is_free(ray_constants.DEFAULT_DASHBOARD_AGENT_LISTEN_PORT):
+        yield
+        return
+    module: Any = parameter
+    usual = module.RayParams
+    module.RayParams = partial(usual, dashboard_agent_listen_port=machine.free_port())
+    try:
+        yield
+    finally:
+        module.RayParams = usual
 
 
 def _init(trouble: str, **options: Any) -> Any:

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ import httpx
 import psutil
 import pytest
 import yaml
+from ray._private.ray_constants import DEFAULT_DASHBOARD_AGENT_LISTEN_PORT
+from ray.job_submission import JobStatus, JobSubmissionClient
 
 from forewarn.package import ModelPackage
 from forewarn.releases import Releases
@@ -44,18 +47,28 @@ def environment(home: Settings) -> dict[str, str]:
 
 @contextmanager
 def running(command: list[str], home: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("wb") as file, subprocess.Popen(command, env=environment(home), cwd=PROJECT, stdout=file, stderr=file,
-                                                  start_new_session=True) as process:  # fmt: skip
+    apart = {"start_new_session": True, "preexec_fn": heed_ctrl_c, "cwd": PROJECT, "env": environment(home)}
+    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file, **apart) as process:
         try:
             yield process
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(timeout=90)
+            try:
+                process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+
+
+def heed_ctrl_c() -> None:
+    """A shell starts background processes, such as this test run, with Ctrl-C ignored; children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_up_prints_a_command_that_answers_and_ends_what_it_started(home: Settings, tmp_path: Path) -> None:
     log = tmp_path / "up.log"
-    with running([sys.executable, "-c", "from jobs.cli import main; main()", "up"], home, log) as process:
+    up = [sys.executable, "-c", "from jobs.cli import main; main()", "up"]
+    with another_ray_on_the_agents_port(), running(up, home, log) as process:
         until(lambda: "Ctrl-C stops it" in log.read_text() or process.poll() is not None, seconds=120, what="it is up")
         printed = log.read_text()
         curl = next(line for line in printed.splitlines() if line.startswith("curl "))
@@ -65,6 +78,7 @@ def test_up_prints_a_command_that_answers_and_ends_what_it_started(home: Setting
         assert json.loads(body)["model_version"] == "v1"
         assert f"http://127.0.0.1:{home.port}/docs" in printed
         note = cluster.running(home)
+        assert runs_a_job(note["dashboard"]), "it takes jobs beside another Ray"
         state = json.loads(forewarn(home, "status", "--json").stdout)
         assert (state["running"], state["health"]) == (True, "healthy")
         ours = machine.marked(note["mark"])
@@ -77,6 +91,23 @@ def test_up_prints_a_command_that_answers_and_ends_what_it_started(home: Setting
     key = home.local_key.read_text()
     logs = [path for path in cluster.scratch(home).rglob("*") if path.is_file() and path.stat().st_size < 2**24]
     assert not [path for path in logs if key.encode() in path.read_bytes()], "the key is in a log"
+
+
+@contextmanager
+def another_ray_on_the_agents_port() -> Iterator[None]:
+    """Ray's dashboard agent wants one fixed port; the session's own cluster may hold it already."""
+    with socket.socket() as holder:
+        if machine.is_free(DEFAULT_DASHBOARD_AGENT_LISTEN_PORT):
+            holder.bind(("127.0.0.1", DEFAULT_DASHBOARD_AGENT_LISTEN_PORT))
+            holder.listen()
+        yield
+
+
+def runs_a_job(dashboard: str) -> bool:
+    client = JobSubmissionClient(dashboard)
+    job = client.submit_job(entrypoint="echo done")
+    until(lambda: client.get_job_status(job).is_terminal(), seconds=60, what="the job ends")
+    return bool(client.get_job_status(job) == JobStatus.SUCCEEDED)
 
 
 def outside(process: psutil.Process) -> str:
