@@ -41,8 +41,8 @@ GRACE_FOLDS = 3
 class Budget:
     """When the search ends: after so many trials or so many seconds, whichever comes first."""
 
-    trials: int = 80
-    seconds: float = 75.0
+    trials: int
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
