@@ -24,11 +24,12 @@ SIZES = {1: 200.0, 100: None, 1000: 5000.0}  # rows → the bar in µs, where th
 
 def with_pandas(case: UseCase, features: Features) -> Callable[[Sequence[dict[str, Any]]], Matrix]:
     """The same matrix the usual way: a frame, fillna, categorical codes, the same feature functions on columns."""
-    state = features.state
+    state = features.cleaner.state
+    fills = {name: number.fill for name, number in state.numbers.items()}
 
     def matrix(rows: Sequence[dict[str, Any]]) -> Matrix:
         frame = pd.DataFrame(rows)
-        frame = frame.fillna({**state.numbers, **state.modes}).infer_objects()
+        frame = frame.fillna({**fills, **state.modes}).infer_objects()
         numbers = frame[list(state.numbers)].astype("float64")
         codes = {
             name: pd.Categorical(frame[name], categories=levels).codes for name, levels in state.categories.items()

@@ -42,14 +42,24 @@ class Door(Strict):
         max_group: rows that travel to the model together.
         groups_in_flight: groups on their way at once; requests that come meanwhile form the next group.
         max_waiting: rows that may wait; beyond, the answer is 503 with Retry-After at once.
+        max_explained: rows in one request that may be explained.
         max_body_bytes: size of one request's body; beyond, 413.
+        cors_origins: web pages of these origins may call the service from a browser; none by default.
     """
 
     max_rows: int = Field(default=1000, ge=1)
     max_group: int = Field(default=1000, ge=1)
     groups_in_flight: int = Field(default=4, ge=1)
     max_waiting: int = Field(default=5_000, ge=1, lt=MAX_ONGOING)
+    max_explained: int = Field(default=100, ge=1)
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
+    cors_origins: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Door":
+        if self.max_rows > self.max_waiting:
+            raise ValueError(f"max_rows: a request of {self.max_rows} rows could never wait; raise max_waiting")
+        return self
 
 
 class AppArgs(Strict):

@@ -13,12 +13,24 @@ from forewarn.scoring import Scores
 # Enough to single out one poisoned request of a hundred by halving.
 MAX_TRIES = 16
 
-Send = Callable[[str, list[dict[str, Any]]], Awaitable[Scores]]
+Send = Callable[["Lane", list[dict[str, Any]]], Awaitable[Scores]]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Rows travel together that go to the same version and want the same of it.
+
+    Attributes:
+        why: whether the contributions are wanted too.
+    """
+
+    version: str
+    why: bool = False
 
 
 @dataclass(frozen=True)
 class _Waiting:
-    version: str
+    lane: Lane
     rows: list[dict[str, Any]]
     answer: "asyncio.Future[Scores]"
 
@@ -27,20 +39,21 @@ class Coalescer:
     """Sends a request at once while a place is free; what arrives meanwhile forms the next group.
 
     Nobody waits for a later request: there is no timer, only a bounded number of groups in flight. First come,
-    first served; a group holds one version. If a group fails it is halved and tried again, so that a poisoned row
+    first served; a group holds one lane. If a group fails it is halved and tried again, so that a poisoned row
     fails alone; but only a few times, so that a broken pipeline is not asked again for each request.
     """
 
-    def __init__(self, send: Send, *, max_group: int, groups_in_flight: int, max_waiting: int):
+    def __init__(self, send: Send, *, max_group: int, max_explained: int, groups_in_flight: int, max_waiting: int):
         self._send = send
         self._max_group = max_group
+        self._max_explained = max_explained
         self._places = groups_in_flight
         self._max_waiting = max_waiting
         self._queue: deque[_Waiting] = deque()
         self._rows_waiting = 0
         self._flying: set[asyncio.Task[None]] = set()
 
-    async def submit(self, version: str, rows: list[dict[str, Any]]) -> Scores:
+    async def submit(self, lane: Lane, rows: list[dict[str, Any]]) -> Scores:
         """Scores for these rows.
 
         Raises:
@@ -49,7 +62,7 @@ class Coalescer:
         """
         if self._rows_waiting + len(rows) > self._max_waiting:
             raise Overloaded(f"{self._rows_waiting} rows are waiting already; try again in a second")
-        waiting = _Waiting(version, rows, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(lane, rows, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._rows_waiting += len(rows)
         self._dispatch()
@@ -80,7 +93,8 @@ class Coalescer:
         return group
 
     def _fits(self, first: _Waiting, candidate: _Waiting, size: int) -> bool:
-        return candidate.version == first.version and size + len(candidate.rows) <= self._max_group
+        most = self._max_explained if first.lane.why else self._max_group
+        return candidate.lane == first.lane and size + len(candidate.rows) <= most
 
     async def _fly(self, group: list[_Waiting]) -> None:
         """Score a group, or halves of it; every client hears of its rows' scores or of what went wrong."""
@@ -102,15 +116,11 @@ class Coalescer:
     async def _score(self, group: list[_Waiting]) -> None:
         if not group:
             return
-        scores = await self._send(group[0].version, [row for waiting in group for row in waiting.rows])
+        scores = await self._send(group[0].lane, [row for waiting in group for row in waiting.rows])
         start = 0
         for waiting in group:
             end = start + len(waiting.rows)
-            share = Scores(
-                version=scores.version,
-                threshold=scores.threshold,
-                probabilities=scores.probabilities[start:end],
-            )
+            share = scores.part(start, end)
             start = end
             if not waiting.answer.done():
                 waiting.answer.set_result(share)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import Any
 
-from deployments.coalesce import Coalescer
+from deployments.coalesce import Coalescer, Lane
 from forewarn import scoring
 from forewarn.errors import NotReady, Overloaded
 from forewarn.releases import Releases
@@ -25,29 +25,42 @@ class Endpoint:
     def __init__(self, case: UseCase, coalescer: Coalescer, releases: Releases):
         self.case = case
         self.version: str | None = None
+        self.card: dict[str, Any] = {}
+        self._before: tuple[str | None, dict[str, Any]] = (None, {})
         self._coalescer = coalescer
         self._releases = releases
         self._refused = ""
 
-    async def score(self, rows: list[dict[str, Any]]) -> Scores:
+    async def score(self, rows: list[dict[str, Any]], *, why: bool = False) -> Scores:
         """Scores by the version that is champion now; chosen once, it travels with the rows.
+
+        With `why`, also what each field did.
 
         Raises:
             NotReady: no champion yet, or the pipeline cannot answer.
         """
         version = self.version
         if version is None:
-            raise NotReady(
-                f"{self.case.name}: no model yet; train one with `forewarn train {self.case.name}`, or try again"
-            )
+            raise self.unready()
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                return await self._coalescer.submit(version, rows)
+                return await self._coalescer.submit(Lane(version, why), rows)
         except Overloaded:
             raise
         except Exception as error:
             log.exception("%s %s could not score %d rows", self.case.name, version, len(rows))
             raise NotReady(f"{self.case.name}: the model cannot answer now; try again in a few seconds") from error
+
+    def unready(self) -> NotReady:
+        """Why there is no answer."""
+        return NotReady(
+            f"{self.case.name}: no model yet; train one with `forewarn train {self.case.name}`, or try again"
+        )
+
+    def card_of(self, version: str) -> dict[str, Any]:
+        """A version's metadata: the champion's, or that of the one before, whose last answers may be on their way."""
+        before, card = self._before
+        return card if version == before else self.card
 
     async def follow(self) -> None:
         """Look every second for a new champion, for as long as the replica lives."""
@@ -60,7 +73,9 @@ class Endpoint:
             champion = self._releases.champion(self.case)
             if champion is not None and champion != self.version:
                 await self._rehearse(champion)
-                self.version, self._refused = champion, ""
+                card = await asyncio.to_thread(self._releases.card, self.case, champion)
+                self._before = (self.version, self.card)
+                self.card, self.version, self._refused = card, champion, ""
                 log.info("%s %s answers now", self.case.name, champion)
         except Exception as error:  # noqa: BLE001 - a champion that fails must not end the following of the next
             self._say_once(error)
@@ -70,7 +85,7 @@ class Endpoint:
     async def _rehearse(self, version: str) -> None:
         rows = scoring.validate(self.case, self.case.sample(REHEARSAL_ROWS, seed=0))
         async with asyncio.timeout(ANSWER_SECONDS):
-            await self._coalescer.submit(version, rows.values)
+            await self._coalescer.submit(Lane(version), rows.values)
 
     def _say_once(self, error: Exception) -> None:
         if str(error) != self._refused:

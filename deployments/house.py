@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from deployments.auth import Doorkeeper
 from deployments.endpoint import Endpoint
+from deployments.meter import Meter
+from forewarn.feature_store import FeatureStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,15 +14,20 @@ class House:
 
     Attributes:
         default: the use case that also answers at the root, as /predict.
+        store: what fills in the fields that a request with a subject's id leaves out.
         since: when this replica started, on the monotonic clock, in seconds.
     """
 
     endpoints: dict[str, Endpoint]
     default: str
     doorkeeper: Doorkeeper
+    store: FeatureStore
+    meter: Meter
     max_rows: int
+    max_explained: int
     max_body_bytes: int
     since: float
+    cors_origins: tuple[str, ...] = ()
 
     @property
     def ready(self) -> bool:

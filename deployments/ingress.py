@@ -9,11 +9,13 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from deployments.auth import Doorkeeper
-from deployments.coalesce import Coalescer
+from deployments.coalesce import Coalescer, Lane
 from deployments.endpoint import Endpoint
 from deployments.house import House
+from deployments.meter import Meter
 from deployments.routes import create_app
 from forewarn import usecases
+from forewarn.feature_store import FeatureStore
 from forewarn.releases import Releases
 from forewarn.settings import Settings
 
@@ -23,11 +25,11 @@ class Ingress:
     """Checks the key, validates, coalesces, answers. Knows no model, only the way to each."""
 
     def __init__(
-        self, door: dict[str, int], default_use_case: str, pipelines: dict[str, DeploymentHandle[Any]]
+        self, door: dict[str, Any], default_use_case: str, pipelines: dict[str, DeploymentHandle[Any]]
     ) -> None:
         settings = Settings()
         releases = Releases(settings.packages)
-        limits = {name: door[name] for name in ("max_group", "groups_in_flight", "max_waiting")}
+        limits = {name: door[name] for name in ("max_group", "max_explained", "groups_in_flight", "max_waiting")}
         self._house = House(
             endpoints={
                 name: Endpoint(usecases.get(name), Coalescer(_way(pipeline), **limits), releases)
@@ -35,8 +37,9 @@ class Ingress:
             },
             default=default_use_case,
             doorkeeper=Doorkeeper(settings.keys),
-            max_rows=door["max_rows"],
-            max_body_bytes=door["max_body_bytes"],
+            store=FeatureStore.open(settings),
+            meter=Meter(),
+            **{name: door[name] for name in ("max_rows", "max_explained", "max_body_bytes", "cors_origins")},
             since=monotonic(),
         )
         self._following: list[asyncio.Future[None]] = []
@@ -54,7 +57,7 @@ class Ingress:
 
 
 def _way(pipeline: DeploymentHandle[Any]) -> Any:
-    async def send(version: str, rows: list[dict[str, Any]]) -> Any:
-        return await pipeline.remote(version, rows)
+    async def send(lane: Lane, rows: list[dict[str, Any]]) -> Any:
+        return await pipeline.remote(lane.version, lane.why, rows)
 
     return send

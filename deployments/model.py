@@ -1,7 +1,10 @@
-"""The last stop: a matrix becomes probabilities."""
+"""The last stop: a matrix becomes scores."""
+
+import asyncio
+from typing import Any
 
 from deployments.loaded import LoadedPackages
-from forewarn import scoring, usecases
+from forewarn import explain, scoring, usecases
 from forewarn.features import Matrix
 from forewarn.releases import Releases
 from forewarn.scoring import Scores
@@ -14,7 +17,9 @@ class Model:
     def __init__(self, use_case: str) -> None:
         self._packages = LoadedPackages(usecases.get(use_case), Releases(Settings().packages))
 
-    async def __call__(self, version: str, matrix: Matrix) -> Scores:
-        """Shape (n, columns) to n probabilities."""
+    async def __call__(self, version: str, matrix: Matrix, explained: list[dict[str, Any]] | None) -> Scores:
+        """Shape (n, columns) to n scores; with the rows it was made of, also why."""
         package = await self._packages.get(version)
-        return scoring.scores(package, package.predict(matrix))
+        if explained is not None and explain.is_slow(package.estimator):  # others must not wait for it
+            return await asyncio.to_thread(scoring.scores, package, matrix, explained)
+        return scoring.scores(package, matrix, explained)

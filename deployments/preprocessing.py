@@ -18,8 +18,8 @@ class Preprocessor:
         self._packages = LoadedPackages(usecases.get(use_case), Releases(Settings().packages))
         self._model = model
 
-    async def __call__(self, version: str, rows: list[dict[str, Any]]) -> Scores:
-        """Rows in, their scores out, in the same order."""
+    async def __call__(self, version: str, why: bool, rows: list[dict[str, Any]]) -> Scores:
+        """Rows in, their scores out, in the same order; with `why`, also what each field did."""
         package = await self._packages.get(version)
-        scores: Scores = await self._model.remote(version, package.prepare(rows))
+        scores: Scores = await self._model.remote(version, package.prepare(rows), rows if why else None)
         return scores

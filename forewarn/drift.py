@@ -6,9 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from forewarn.usecase import FieldSpec, Row, UseCase, Vector
+from forewarn.fields import FieldSpec, Row
+from forewarn.tasks import Vector
+from forewarn.usecase import UseCase
 
 BINS = 10
+# Text of fewer different words than this is a group, such as a gender, that fairness checks will ask for.
+MOST_WORDS = 12
 
 
 def profile(case: UseCase, rows: Sequence[Row], scores: Vector) -> dict[str, Any]:
@@ -20,13 +24,13 @@ def profile(case: UseCase, rows: Sequence[Row], scores: Vector) -> dict[str, Any
     specs = [spec for spec in case.fields if spec.name != case.key]
     return {
         "rows": len(rows),
-        "fields": {spec.name: _field(spec, [row[spec.name] for row in rows]) for spec in specs},
+        "fields": {spec.wire: _field(spec, [row[spec.name] for row in rows]) for spec in specs},
         "score": _number([float(score) for score in scores]),
     }
 
 
 def _field(spec: FieldSpec, values: list[Any]) -> dict[str, Any]:
-    return _number(values) if spec.kind == "number" else _category(values)
+    return _number(values) if spec.kind == "number" else _category(spec, values)
 
 
 def _number(values: list[Any]) -> dict[str, Any]:
@@ -47,8 +51,10 @@ def _number(values: list[Any]) -> dict[str, Any]:
     }
 
 
-def _category(values: list[Any]) -> dict[str, Any]:
+def _category(spec: FieldSpec, values: list[Any]) -> dict[str, Any]:
     counts = Counter(value for value in values if value is not None)
+    if spec.kind == "text" and len(counts) > MOST_WORDS:  # these may be names
+        counts = Counter({"(any)": counts.total()})
     return {
         "kind": "category",
         "missing": sum(value is None for value in values),

@@ -2,7 +2,8 @@
 
     ForewarnError                 500
     ├── BadInput                  400   the request or file cannot be read as what it should be
-    │   └── MissingField          400   a required field is not there
+    │   ├── MissingField          400   a required field is not there
+    │   └── QualityRefused        400   a table is not good enough to learn from
     ├── RowRejected               422   a field has the wrong type or lies outside its range
     ├── NotAuthenticated          401   no key
     ├── NotAllowed                403   a wrong key
@@ -10,6 +11,7 @@
     ├── TooLarge                  413   more rows or bytes than one request may carry
     ├── Overloaded                503   the queue is full; try again soon
     ├── NotReady                  503   no model that could answer
+    ├── StoreUnavailable          503   the feature store does not answer
     ├── VersionTaken              409   a version of that name is there, with other content
     ├── PackageDamaged            500   a model package does not verify
     ├── StateDamaged              500   a state file of this installation cannot be read
@@ -36,6 +38,10 @@ class BadInput(ForewarnError):
 
 class MissingField(BadInput):
     """A required field is not there."""
+
+
+class QualityRefused(BadInput):
+    """A table is not good enough to learn from."""
 
 
 class RowRejected(ForewarnError):
@@ -76,6 +82,12 @@ class Overloaded(ForewarnError):
 
 class NotReady(ForewarnError):
     """There is no model that could answer."""
+
+    status = 503
+
+
+class StoreUnavailable(ForewarnError):
+    """The feature store does not answer."""
 
     status = 503
 

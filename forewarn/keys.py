@@ -6,9 +6,10 @@ import secrets
 from pathlib import Path
 
 from forewarn import state
-from forewarn.errors import NotAllowed, NotAuthenticated
+from forewarn.errors import CannotStart, NotAllowed, NotAuthenticated
 
 PREFIX = "fw_"
+MIN_LENGTH = 20
 
 
 class KeyRing:
@@ -41,14 +42,20 @@ class KeyRing:
         return owners[0]
 
 
-def installation_key(hashes: Path, secret: Path) -> str:
-    """The key of whoever owns this installation, made on the first call.
+def installation_key(hashes: Path, secret: Path, *, given: str = "") -> str:
+    """The key of whoever owns this installation: the one given, else one made on the first call.
 
-    It lies in a file of mode 0600 for its owner's own use, like an SSH key; the service reads hashes only.
+    One that was made lies in a file of mode 0600 for its owner's own use, like an SSH key; the service reads
+    hashes only.
+
+    Raises:
+        CannotStart: the key is short enough to be guessed.
     """
-    if not secret.exists() or not secret.read_text().strip():
+    if not given and (not secret.exists() or not secret.read_text().strip()):
         state.write(secret, PREFIX + secrets.token_urlsafe(32))
-    key = secret.read_text().strip()
+    key = given or secret.read_text().strip()
+    if len(key) < MIN_LENGTH:
+        raise CannotStart(f"an API key of {len(key)} characters can be guessed; give one of at least {MIN_LENGTH}")
     known = state.read_json(hashes)
     if known.get("installation") != _digest(key):
         state.write_json(hashes, {**known, "installation": _digest(key)})

@@ -1,8 +1,8 @@
-"""A model package: features, estimator, threshold, contract, reference and metrics as one verified folder.
+"""A model package: features, estimator, rule, contract, reference and metrics as one verified folder.
 
 manifest.json      sha256 of every other file
-metadata.yaml      use case, threshold, metrics, parameters, data hash, git sha, environment, times
-features.json      fitted feature state          estimator/   native files: UBJ, JSON
+metadata.yaml      use case, rule, metrics, parameters, data hash, git sha, environment, times
+features.json      fitted cleaning, derived features         estimator/   native files: UBJ, JSON
 contract.json      what each field may hold and held in training
 reference.json     the training rows' distributions
 smoke.json         made-up rows and the scores that this package must give them
@@ -22,9 +22,13 @@ from forewarn import estimators
 from forewarn.errors import PackageDamaged
 from forewarn.estimators import Estimator
 from forewarn.features import Features, Matrix
-from forewarn.usecase import Row, UseCase, Vector
+from forewarn.fields import FieldSpec, Row
+from forewarn.tasks import Rule, Vector
+from forewarn.usecase import UseCase
 
 MANIFEST = "manifest.json"
+# Counts up when what a package holds changes, so that another release's is told and not misread.
+FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +37,15 @@ class ModelPackage:
 
     Attributes:
         version: the registry's name for it, such as "v3"; "unregistered" before that.
-        threshold: probability from which the answer is the event.
-        smoke: rows with the probabilities they must get, checked at every load.
+        rule: by which scores become decisions: the threshold from which the answer is the event, or how far the
+            interval reaches below and above a forecast.
+        smoke: rows with the scores they must get, checked at every load.
     """
 
     case: UseCase
     features: Features
     estimator: Estimator
-    threshold: float
+    rule: Rule
     metadata: dict[str, Any]
     contract: dict[str, Any]
     reference: dict[str, Any]
@@ -52,8 +57,8 @@ class ModelPackage:
         return self.features.matrix(rows)
 
     def predict(self, matrix: Matrix) -> Vector:
-        """Matrix to probabilities of the event, float64, shape (n,)."""
-        return estimators.probabilities(self.estimator.margins(matrix))
+        """Matrix to scores: probabilities of the event, or amounts; float64, shape (n,)."""
+        return self.case.task.scores(self.estimator.margins(matrix))
 
     def save(self, folder: Path) -> Path:
         """Write the package; the manifest last, so that a torn write is no package.
@@ -68,7 +73,7 @@ class ModelPackage:
         _write(folder / "reference.json", self.reference)
         scores = self.predict(self.prepare(self.smoke)) if self.smoke else np.empty(0)
         _write(folder / "smoke.json", {"rows": list(self.smoke), "scores": scores.tolist()})
-        metadata = {"use_case": self.case.name, "threshold": self.threshold, **self.metadata}
+        metadata = {"format": FORMAT, "use_case": self.case.name, "rule": dict(self.rule), **self.metadata}
         (folder / "metadata.yaml").write_text(yaml.safe_dump(metadata, sort_keys=False))
         _write(folder / MANIFEST, {name: _sha256(folder / name) for name in _files(folder)})
         return folder
@@ -81,16 +86,20 @@ class ModelPackage:
             PackageDamaged: a file is missing, added or changed, or a score differs.
         """
         verify(folder)
-        metadata = yaml.safe_load((folder / "metadata.yaml").read_text())
-        if metadata["use_case"] != case.name:
-            raise PackageDamaged(f"{folder}: this package is for {metadata['use_case']}, not for {case.name}")
+        card = metadata(folder)
+        if card.get("format") != FORMAT:
+            raise PackageDamaged(
+                f"{folder}: was made by another release of Forewarn; train {case.name} anew, and move this aside"
+            )
+        if card["use_case"] != case.name:
+            raise PackageDamaged(f"{folder}: this package is for {card['use_case']}, not for {case.name}")
         smoke = _read(folder / "smoke.json")
         package = cls(
             case=case,
             features=Features.from_json(case, _read(folder / "features.json")),
             estimator=estimators.load(folder / "estimator"),
-            threshold=float(metadata["threshold"]),
-            metadata=metadata,
+            rule=card["rule"],
+            metadata=card,
             contract=_read(folder / "contract.json"),
             reference=_read(folder / "reference.json"),
             smoke=tuple(smoke["rows"]),
@@ -102,7 +111,9 @@ class ModelPackage:
     def _prove(self, expected: list[float]) -> None:
         if not self.smoke:
             return
-        worst = float(np.abs(self.predict(self.prepare(self.smoke)) - np.array(expected)).max())
+        wanted = np.array(expected)
+        off = np.abs(self.predict(self.prepare(self.smoke)) - wanted) / np.maximum(1.0, np.abs(wanted))
+        worst = float(off.max())
         # Same machine: 0. Another CPU may round the last float32 bit of a tree sum differently.
         if not worst <= 1e-6:
             raise PackageDamaged(f"{self.case.name} {self.version}: a smoke row's score is off by {worst:.2g}")
@@ -137,16 +148,22 @@ def manifest(folder: Path) -> dict[str, str]:
     return digests
 
 
+def metadata(folder: Path) -> dict[str, Any]:
+    """What is known of a package besides what it scores with."""
+    found: dict[str, Any] = yaml.safe_load((folder / "metadata.yaml").read_text())
+    return found
+
+
 def contract(case: UseCase, rows: Sequence[Row]) -> dict[str, Any]:
     """Per field: what the schema allows, and what the training rows held."""
-    return {spec.name: _clause(spec, [row[spec.name] for row in rows]) for spec in case.fields if spec.name != case.key}
+    return {spec.wire: _clause(spec, [row[spec.name] for row in rows]) for spec in case.fields if spec.name != case.key}
 
 
-def _clause(spec: Any, values: list[Any]) -> dict[str, Any]:
+def _clause(spec: FieldSpec, values: list[Any]) -> dict[str, Any]:
     present = [value for value in values if value is not None]
     allowed = {"levels": list(spec.levels)} if spec.levels else {"low": spec.low, "high": spec.high}
     seen = {"low": min(present), "high": max(present)} if spec.kind == "number" and present else {}
-    seen = seen or {"levels": sorted(set(present))}
+    seen = seen or _words(spec, present)
     missing = 1 - len(present) / len(values) if values else 0.0
     return {
         "kind": spec.kind,
@@ -155,6 +172,12 @@ def _clause(spec: Any, values: list[Any]) -> dict[str, Any]:
         "seen": seen,
         "missing": missing,
     }
+
+
+def _words(spec: FieldSpec, present: list[Any]) -> dict[str, Any]:
+    """Levels are no secret; free text, which may name people, is counted and not kept."""
+    distinct = set(present)
+    return {"levels": sorted(distinct)} if spec.kind == "category" else {"distinct": len(distinct)}
 
 
 def _files(folder: Path) -> list[str]:

@@ -19,12 +19,12 @@ class PackageModel:
         self._package = package
 
     def predict(self, frame: "pd.DataFrame", params: dict[str, Any] | None = None) -> "pd.DataFrame":  # noqa: ARG002
-        """One probability a row, in a column `probability`. `params` is MLflow's, and unused."""
+        """One score a row, a probability or an amount, in a column `score`. `params` is MLflow's, and unused."""
         import pandas as pd
 
         records = [{str(k): None if pd.isna(v) else v for k, v in row.items()} for row in frame.to_dict("records")]
         rows = scoring.validate(self._package.case, records)
-        return pd.DataFrame({"probability": scoring.score(self._package, rows.values).probabilities})
+        return pd.DataFrame({"score": scoring.score(self._package, rows.values).values})
 
 
 def _load_pyfunc(folder: str) -> PackageModel:

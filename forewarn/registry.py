@@ -15,13 +15,24 @@ from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, Schema, TensorSpec
 
 from forewarn.errors import NotFound
+from forewarn.fields import FieldSpec
 from forewarn.settings import PROJECT, Settings
 from forewarn.usecase import UseCase
 
 CHAMPION = "champion"
 PARENT = "mlflow.parentRunId"
 # What loads a registered package in a bare environment; no service dependency among them.
-REQUIREMENTS = ["numpy", "scipy", "xgboost", "pydantic>=2.12", "pyyaml", "pandas"]
+REQUIREMENTS = [
+    "numpy",
+    "scipy",
+    "xgboost",
+    "scikit-learn",
+    "skops",
+    "pydantic>=2.12",
+    "pydantic-settings",
+    "pyyaml",
+    "pandas",
+]
 
 
 class Registry:
@@ -127,19 +138,22 @@ class Registry:
 
 
 def _signature(case: UseCase) -> ModelSignature:
-    """Numbers are doubles, because MLflow's integers cannot be missing."""
+    """Numbers and codes are doubles, because MLflow's integers cannot be missing."""
     columns: list[ColSpec | TensorSpec] = [
-        ColSpec("double" if spec.kind == "number" else "string", spec.name, required=spec.required)
-        for spec in case.fields
+        ColSpec(_kind(spec), spec.wire, required=spec.required) for spec in case.fields
     ]
-    return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec("double", "probability")]))
+    return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec("double", "score")]))
 
 
 def _example(case: UseCase) -> pd.DataFrame:
     """Made-up rows without a subject; MLflow scores them once to prove that the logged model answers."""
-    frame = pd.DataFrame(case.sample(2, seed=1))[[spec.name for spec in case.fields]]
-    numbers = {spec.name: "float64" for spec in case.fields if spec.kind == "number"}
-    return frame.astype(numbers)
+    frame = pd.DataFrame(case.sample(2, seed=1)).reindex(columns=[spec.wire for spec in case.fields])
+    return frame.astype({spec.wire: "float64" if _kind(spec) == "double" else object for spec in case.fields})
+
+
+def _kind(spec: FieldSpec) -> str:
+    coded = any(isinstance(level, int) for level in spec.levels)
+    return "double" if spec.kind == "number" or coded else "string"
 
 
 def _digits(version: str) -> str:

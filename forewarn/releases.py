@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from forewarn import package, state
 from forewarn.errors import NotFound, VersionTaken
@@ -71,6 +72,14 @@ class Releases:
         """Admitted versions, oldest first."""
         found = (path.parent.name for path in self._store.glob(f"{case.name}/*/{package.MANIFEST}"))
         return sorted((name for name in found if not name.startswith(".")), key=_number)
+
+    def card(self, case: UseCase, version: str) -> dict[str, Any]:
+        """An admitted version's metadata: metrics, algorithm, times.
+
+        Raises:
+            NotFound: the version is not in the store.
+        """
+        return package.metadata(self.folder(case, version))
 
     def load(self, case: UseCase, version: str) -> ModelPackage:
         """An admitted version, verified and ready to score.

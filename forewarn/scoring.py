@@ -1,16 +1,24 @@
 """The one path from raw rows to decisions. Service, evaluation and batch all come through here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from forewarn import explain
 from forewarn.errors import BadInput, ForewarnError, MissingField, RowRejected
+from forewarn.explain import Why
+from forewarn.features import Matrix
+from forewarn.fields import Row
 from forewarn.package import ModelPackage
-from forewarn.usecase import Decision, Row, UseCase, Vector
+from forewarn.tasks import Decision, Rule, Vector
+from forewarn.usecase import UseCase
+
+# A row may hold thousands of names that mean nothing here; the answer must not be larger than what was asked.
+MOST_IGNORED = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +27,7 @@ class Rows:
 
     Attributes:
         imputed: per row, the model's fields that were not sent and get a stand-in.
-        ignored: per row, what was sent under a name that the schema does not know.
+        ignored: per row, what was sent under a name that the schema does not know, the first fifty.
     """
 
     values: list[dict[str, Any]]
@@ -29,11 +37,21 @@ class Rows:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """One version's probabilities for a group of rows, with what is needed to decide on them."""
+    """One version's scores for a group of rows, with what is needed to decide on them and, if asked for, why.
+
+    Attributes:
+        values: probabilities or amounts, shape (n,).
+    """
 
     version: str
-    threshold: float
-    probabilities: Vector
+    rule: Rule
+    values: Vector
+    why: Why | None = None
+
+    def part(self, start: int, end: int) -> "Scores":
+        """Those of the rows from start to end."""
+        why = self.why.part(start, end) if self.why else None
+        return replace(self, values=self.values[start:end], why=why)
 
 
 def validate(case: UseCase, raw: Sequence[Mapping[str, Any]]) -> Rows:
@@ -47,18 +65,37 @@ def validate(case: UseCase, raw: Sequence[Mapping[str, Any]]) -> Rows:
     try:
         return _rows(case, _many(case).validate_python(raw))
     except ValidationError as error:
-        raise _explained(case, error, several=len(raw) > 1) from None
+        raise _explained(case, error.errors(include_url=False), several=len(raw) > 1) from None
 
 
-def validate_each(case: UseCase, raw: Sequence[Mapping[str, Any]]) -> tuple[Rows, dict[int, str]]:
-    """Keep what is valid; say per index what is wrong with the rest."""
-    rejects: dict[int, str] = {}
+def sift(case: UseCase, raw: Sequence[Any]) -> tuple[Rows, dict[int, ForewarnError]]:
+    """Keep what is valid; per index of the rest, what `validate` would have raised for it alone."""
     try:
-        return _rows(case, _many(case).validate_python(raw)), rejects
+        return _rows(case, _many(case).validate_python(raw)), {}
     except ValidationError as error:
+        if (mended := _without_blanks(raw)) != list(raw):
+            return sift(case, mended)
+        wrong: dict[int, list[ErrorDetails]] = {}
         for details in error.errors(include_url=False):
-            rejects.setdefault(int(details["loc"][0]), _sentence(case, details, row=None))
-    return validate(case, [row for index, row in enumerate(raw) if index not in rejects]), rejects
+            wrong.setdefault(int(details["loc"][0]), []).append(details)
+    good = [row for index, row in enumerate(raw) if index not in wrong]
+    return validate(case, good), {index: _explained(case, found) for index, found in wrong.items()}
+
+
+def _without_blanks(raw: Sequence[Any]) -> list[Any]:
+    """Blank text is no value, as it is in a file."""
+    return [
+        {k: None if isinstance(v, str) and not v.strip() else v for k, v in row.items()}
+        if isinstance(row, Mapping)
+        else row
+        for row in raw
+    ]
+
+
+def validate_each(case: UseCase, raw: Sequence[Any]) -> tuple[Rows, dict[int, str]]:
+    """Keep what is valid; say per index in one sentence what is wrong with the rest."""
+    rows, errors = sift(case, raw)
+    return rows, {index: str(error).splitlines()[0] for index, error in errors.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,35 +121,33 @@ def labelled(case: UseCase, raw: Sequence[Mapping[str, Any]]) -> Labelled:
     rejects = unlabelled | {there[place]: reason for place, reason in rejected.items()}
     if not valid.values:
         raise BadInput(f"{case.name}: not one row is good; the first: {rejects[min(rejects)]}")
-    labels = case.labels([row[case.target] for index, row in enumerate(raw) if index not in rejects])
+    given = [row[case.target] for index, row in enumerate(raw) if index not in rejects]
+    labels = case.task.labels(f"{case.name}: {case.target}", given)
     return Labelled(rows=valid.values, labels=labels, rejects=dict(sorted(rejects.items())))
 
 
-def score(package: ModelPackage, rows: Sequence[Row]) -> Scores:
+def profile(case: UseCase, raw: Any) -> UseCase:
+    """The profile that answers this row: another one where the field that this one hinges on was not sent."""
+    if case.otherwise and isinstance(raw, Mapping) and not case.holds(raw, case.hinge):
+        return case.otherwise
+    return case
+
+
+def score(package: ModelPackage, rows: Sequence[Row], *, why: bool = False) -> Scores:
     """Validated rows to scores. The service takes the same two steps in two deployments."""
-    return scores(package, package.predict(package.prepare(rows)))
+    matrix = package.prepare(rows)
+    return scores(package, matrix, rows if why else None)
 
 
-def scores(package: ModelPackage, probabilities: Vector) -> Scores:
-    """Probabilities with the version and threshold they belong to."""
-    return Scores(version=package.version, threshold=package.threshold, probabilities=probabilities)
+def scores(package: ModelPackage, matrix: Matrix, explained: Sequence[Row] | None = None) -> Scores:
+    """A matrix to scores; with the rows it was made of, also why."""
+    why = explain.contributions(package, explained, matrix) if explained is not None else None
+    return Scores(version=package.version, rule=package.rule, values=package.predict(matrix), why=why)
 
 
 def decide(case: UseCase, given: Scores) -> list[Decision]:
     """Scores to decisions, one per row."""
-    return [_decide(case, given, float(probability)) for probability in given.probabilities]
-
-
-def _decide(case: UseCase, given: Scores, probability: float) -> Decision:
-    event = probability >= given.threshold
-    return Decision(
-        probability=probability,
-        event=event,
-        verdict=case.verdicts[event],
-        confidence=probability if event else 1.0 - probability,
-        risk_level=case.risk_level(probability, given.threshold),
-        version=given.version,
-    )
+    return [case.task.decide(float(value), given.rule, given.version) for value in given.values]
 
 
 @cache
@@ -121,18 +156,17 @@ def _many(case: UseCase) -> TypeAdapter[list[Any]]:
 
 
 def _rows(case: UseCase, models: list[Any]) -> Rows:
-    inputs = [spec.name for spec in case.inputs]
+    inputs = [(spec.name, spec.wire) for spec in case.inputs]
     values = [model.__dict__ for model in models]
     return Rows(
         values=values,
-        imputed=[[name for name in inputs if value[name] is None] for value in values],
-        ignored=[sorted(model.model_extra or ()) for model in models],
+        imputed=[[wire for name, wire in inputs if value[name] is None] for value in values],
+        ignored=[sorted(model.model_extra or ())[:MOST_IGNORED] for model in models],
     )
 
 
-def _explained(case: UseCase, error: ValidationError, *, several: bool) -> ForewarnError:
+def _explained(case: UseCase, found: list[ErrorDetails], *, several: bool = False) -> ForewarnError:
     """The first things wrong with the input, as our own error."""
-    found = error.errors(include_url=False)
     sentences = [_sentence(case, d, row=int(d["loc"][0]) if several and d["loc"] else None) for d in found[:5]]
     text = "\n".join([*sentences, *([f"and {len(found) - 5} more"] if len(found) > 5 else [])])
     if any(len(details["loc"]) < 2 for details in found):
@@ -146,11 +180,14 @@ def _sentence(case: UseCase, details: ErrorDetails, *, row: int | None) -> str:
     where = f"row {row}: " if row is not None else ""
     if len(details["loc"]) < 2:
         return f"{where}expected a JSON object with the fields of {case.row.__name__}: {details['msg']}"
-    field = str(details["loc"][1])
+    sent = str(details["loc"][1])
+    spec = case.by_alias.get(sent)
+    field = spec.wire if spec and sent == spec.name else sent
     if details["type"] == "missing":
         return f"{where}{field} is required; send it"
-    # A subject's id and protected fields are not repeated: the sentence may end in a job's log.
-    got = "" if field in case.protected | {case.key} else f", got {_shortly(details['input'])}"
+    # A subject's id, protected and sensitive fields are not repeated: the sentence may end in a job's log.
+    untold = spec is None or spec.name in case.untold
+    got = "" if untold else f", got {_shortly(details['input'])}"
     return f"{where}{field}: {details['msg'][:1].lower()}{details['msg'][1:]}{got}"
 
 

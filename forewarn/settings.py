@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from forewarn.errors import CannotStart
@@ -29,14 +29,17 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="FOREWARN_", frozen=True, extra="ignore")
 
     home: Path = Field(default_factory=default_home, description="Folder that holds all state.")
+    api_key: SecretStr = Field(default=SecretStr(""), description="The installation's API key; empty: made up.")
     tracking_uri: str = Field(default="", description="MLflow tracking server; empty: SQLite in home.")
     port: int | None = Field(default=None, ge=1, le=65535, description="HTTP port; else serve_config.yaml's.")
+    use_cases: Path | None = Field(default=None, description="Folder of further use cases.")
+    features_uri: str = Field(default="", description="Feature store, as postgresql://…; empty: SQLite in home.")
     dashboard_port: int = Field(default=8265, ge=1, le=65535, description="Ray dashboard, localhost only.")
 
-    @field_validator("home")
+    @field_validator("home", "use_cases")
     @classmethod
-    def _absolute(cls, home: Path) -> Path:
-        return home.expanduser().resolve()
+    def _absolute(cls, folder: Path | None) -> Path | None:
+        return folder.expanduser().resolve() if folder else None
 
     @property
     def mlflow_uri(self) -> str:
@@ -67,6 +70,16 @@ class Settings(BaseSettings):
     def local_key(self) -> Path:
         """The key made for whoever owns this installation; mode 0600."""
         return self.home / "secrets" / "api_key"
+
+    @property
+    def feature_store(self) -> str:
+        """Where entity rows are kept."""
+        return self.features_uri or f"sqlite:///{self.home / 'features.db'}"
+
+    @property
+    def id_key(self) -> Path:
+        """The secret with which ids are HMAC'd before they touch a disk; mode 0600."""
+        return self.home / "secrets" / "id_key"
 
     @property
     def running(self) -> Path:

@@ -3,156 +3,54 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal
 
-import numpy as np
-from annotated_types import Ge, Gt, Le, Lt
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict
-from pydantic.fields import FieldInfo
 
-from forewarn.errors import BadInput
+from forewarn.answers import Api, Example
+from forewarn.fields import FieldSpec, Row, RowModel
+from forewarn.tasks import Task
 
-Row = Mapping[str, Any]
-Vector = NDArray[np.float64]
-Feature = Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]]
-
-TRUE = frozenset({1, "1", "yes", "true", "y"})  # True == 1
-FALSE = frozenset({0, "0", "no", "false", "n"})
+Columns = Mapping[str, NDArray[Any]]
+Feature = Callable[[Columns], NDArray[Any]]
 
 
-def yes_or_no(value: Any) -> Any:
-    """Fold 1/0, true/false and any spelling of yes/no onto "Yes" and "No"; leave the rest to be refused."""
-    folded = value.strip().lower() if isinstance(value, str) else value
-    try:
-        return "Yes" if folded in TRUE else "No" if folded in FALSE else value
-    except TypeError:  # a list or an object cannot be looked up
-        return value
+def bounded(low: float, high: float) -> Callable[[Feature], Feature]:
+    """Promise that a feature stays within [low, high], whatever valid row it is given (S2-26)."""
 
+    def promise(function: Feature) -> Feature:
+        function.bounds = (low, high)  # type: ignore[attr-defined]
+        return function
 
-YesNo = Annotated[
-    Literal["Yes", "No"],
-    BeforeValidator(yes_or_no, json_schema_input_type=Literal["Yes", "No"] | bool | Literal[0, 1]),
-]
-
-
-class RowModel(BaseModel):
-    """A use case's row. Further fields are let through, and named in the answer as ignored."""
-
-    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+    return promise
 
 
 @dataclass(frozen=True, kw_only=True)
-class FieldSpec:
-    """One field of the row, read off the schema: what it holds and what it may hold."""
-
-    name: str
-    kind: Literal["number", "category", "text"]
-    required: bool
-    levels: tuple[str, ...] = ()
-    low: float | None = None
-    high: float | None = None
-
-    @classmethod
-    def of(cls, name: str, info: FieldInfo) -> "FieldSpec":
-        """Read the spec off a pydantic field."""
-        core, limits = _unwrap(info.annotation, list(info.metadata))
-        bounds = _bounds(limits)
-        return cls(
-            name=name,
-            kind=_kind(core),
-            required=info.is_required(),
-            levels=tuple(get_args(core)) if get_origin(core) is Literal else (),
-            low=bounds.get("ge", bounds.get("gt")),
-            high=bounds.get("le", bounds.get("lt")),
-        )
-
-
-def _unwrap(annotation: Any, limits: list[Any]) -> tuple[Any, list[Any]]:
-    """The type inside Optional and Annotated, and every constraint met on the way to it."""
-    if get_origin(annotation) is Annotated:
-        inner, *notes = get_args(annotation)
-        return _unwrap(inner, limits + [m for note in notes for m in getattr(note, "metadata", [note])])
-    if get_origin(annotation) in (Union, UnionType):
-        return _unwrap(next(part for part in get_args(annotation) if part is not NoneType), limits)
-    return annotation, limits
-
-
-def _bounds(limits: list[Any]) -> dict[str, float]:
-    words = {Ge: "ge", Gt: "gt", Le: "le", Lt: "lt"}
-    return {words[type(item)]: getattr(item, words[type(item)]) for item in limits if type(item) in words}
-
-
-def _kind(core: Any) -> Literal["number", "category", "text"]:
-    if get_origin(core) is Literal:
-        return "category"
-    if core in (int, float):
-        return "number"
-    if core is str:
-        return "text"
-    raise TypeError(f"{core}: a field is an int, a float, a str or a Literal of strings")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Band:
-    """A risk level and where it begins.
-
-    `at_least` is on the scale on which the decision threshold lies at 0.5, so the bands move with the
-    threshold and a person above it is never called "low": see `UseCase.risk_level`.
-    """
-
-    at_least: float
-    level: str
-
-
-LOW_MEDIUM_HIGH = (
-    Band(at_least=0.0, level="low"),
-    Band(at_least=0.3, level="medium"),
-    Band(at_least=0.7, level="high"),
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decision:
-    """What Forewarn says about one row. A recommendation to people, never an act."""
-
-    probability: float
-    event: bool
-    verdict: str
-    confidence: float
-    risk_level: str
-    version: str
-
-
-class Answer(BaseModel):
-    """What every answer says, whatever the use case; each adds the words of its own document.
+class Cleaning:
+    """How columns are mended, and what the quality gate lets through (S2-15 to S2-20).
 
     Attributes:
-        features_imputed: the model's fields that were not sent and got a stand-in learned in training.
-        fields_ignored: what was sent under names that the schema does not know.
-        decision_support: always true: people decide (C44).
+        numbers: what stands in for a missing number; the commonest level stands in for a missing category.
+        outliers: where numbers are capped: 1.5 interquartile ranges beyond the quartiles, 3 standard deviations
+            from the mean, or the 1st and 99th percentile.
+        drop_above: share of missing values above which an optional column is left out.
+        max_missing: share of missing values in a column that the gate lets through.
+        unique_key: whether a subject may be there once only.
     """
 
-    model_version: str
-    probability: float
-    risk_level: str
-    prediction_id: str
-    request_id: str
-    features_imputed: list[str]
-    fields_ignored: list[str]
-    served_from: Literal["champion"]
-    decision_support: Literal[True]
-    timestamp: str
-    latency_ms: float
+    numbers: Literal["median", "mean"] = "median"
+    outliers: Literal["none", "iqr", "zscore", "percentile"] = "none"
+    drop_above: float = 0.5
+    max_missing: float = 0.05
+    unique_key: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
-class Example:
-    """A request that the API documentation shows and the contract tests send."""
+class Advice:
+    """What people may do when this field is what speaks most for the event."""
 
-    name: str
-    row: Mapping[str, Any]
+    field: str
+    says: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -162,45 +60,62 @@ class UseCase:
     Attributes:
         name: as it stands in URLs, folders and the registry.
         title: one sentence for people.
-        row: the schema of a row; its field names are the columns of the source.
-        key: the field that names the subject; never a feature, never stored raw.
+        row: the schema of a row; its fields' first aliases are the names in answers, all of them columns of a source.
         target: the label's column in labelled files.
-        event: the label's value that Forewarn warns of.
-        verdicts: the answer's words for (no event, event).
+        task: what is asked of the model, and how its scores become decisions.
+        sample: `sample(n, seed=..., drift=...)`: n labelled rows, made up but realistic.
+        api: what the use case's own document prescribes over HTTP.
+        key: the field that names the subject; never a feature, never stored raw. Empty if rows have no subject.
         features: functions that derive a column from the row's columns. A name is a promise to old models:
             a changed meaning takes a new name.
+        stand_ins: field -> function that estimates it from the others where it was not sent; else the column's
+            median or commonest level stands in.
         unused: fields that are accepted but teach nothing (constants).
         protected: fields that the model never receives; kept for fairness checks.
-        sample: `sample(n, seed=..., drift=...)`: n labelled rows, made up but realistic.
-        response: schema of the answer, for the API documentation.
-        answer: the fields that the use case's own document gives an answer, from a decision.
+        sensitive: fields about health or private life; the model may use them, no sentence or log repeats them.
+        advice: what to do about a field that raises the score, in the order of preference among equals.
+        calm, alarm: the recommendation where there is nothing to do, and where no advice fits.
+        recommends: whether every answer carries a recommendation, and not only an explained one.
+        occasion: fields about the occasion and not the subject, which the feature store therefore does not keep.
+        otherwise, hinge: the profile that answers where the field `hinge` was not sent.
+        refresh_hours: how often the feature store is to be refreshed; twice that is stale.
     """
 
     name: str
     title: str
     row: type[RowModel]
-    key: str
     target: str
-    event: str
-    verdicts: tuple[str, str]
+    task: Task
     sample: Callable[..., list[dict[str, Any]]]
-    response: type[Answer]
-    answer: Callable[[Decision], dict[str, Any]]
+    api: Api = field(default_factory=Api)
+    key: str = ""
     features: tuple[Feature, ...] = ()
+    stand_ins: Mapping[str, Feature] = field(default_factory=dict)
     unused: frozenset[str] = frozenset()
     protected: frozenset[str] = frozenset()
-    algorithms: tuple[str, ...] = ("xgboost", "logistic")
-    bands: tuple[Band, ...] = LOW_MEDIUM_HIGH
-    examples: tuple[Example, ...] = field(default=())
+    sensitive: frozenset[str] = frozenset()
+    cleaning: Cleaning = Cleaning()
+    advice: tuple[Advice, ...] = ()
+    calm: str = "Nothing to do now."
+    alarm: str = "Look at this case; a person decides what to do."
+    recommends: bool = False
+    occasion: frozenset[str] = frozenset()
+    otherwise: "UseCase | None" = None
+    hinge: str = ""
+    refresh_hours: float = 24.0
+    examples: tuple[Example, ...] = ()
 
     def __post_init__(self) -> None:
-        unknown = ({self.key} | self.unused | self.protected) - self.row.model_fields.keys()
-        if unknown:
+        named = {self.key, self.hinge} - {""} | self.unused | self.protected | self.sensitive | self.occasion
+        named |= self.stand_ins.keys() | {advice.field for advice in self.advice}
+        if unknown := named - self.row.model_fields.keys():
             raise ValueError(f"{self.name}: {sorted(unknown)} are not fields of {self.row.__name__}")
-        if self.target in self.row.model_fields:
+        if not self.examples:
+            raise ValueError(f"{self.name}: give at least one example; the API documentation and the proofs need it")
+        if endless := [spec.name for spec in self.inputs if spec.kind == "number" and None in (spec.low, spec.high)]:
+            raise ValueError(f"{self.name}: {endless} need a lower and an upper limit, so that no input can overflow")
+        if any(self.target in spec.aliases for spec in self.fields):
             raise ValueError(f"{self.name}: the target {self.target} must not be a field of the row")
-        if [band.at_least for band in self.bands] != sorted(band.at_least for band in self.bands):
-            raise ValueError(f"{self.name}: bands must rise")
 
     @cached_property
     def fields(self) -> tuple[FieldSpec, ...]:
@@ -208,30 +123,35 @@ class UseCase:
         return tuple(FieldSpec.of(name, info) for name, info in self.row.model_fields.items())
 
     @cached_property
+    def spec(self) -> dict[str, FieldSpec]:
+        """Every field by its Python name."""
+        return {spec.name: spec for spec in self.fields}
+
+    @cached_property
     def inputs(self) -> tuple[FieldSpec, ...]:
         """The fields that a model may learn from."""
         left_out = {self.key} | self.unused | self.protected
         return tuple(spec for spec in self.fields if spec.name not in left_out and spec.kind != "text")
 
-    def labels(self, raw: list[Any]) -> Vector:
-        """1.0 where the event came true, 0.0 where not. Shape (n,).
+    @cached_property
+    def by_alias(self) -> dict[str, FieldSpec]:
+        """Every field by every name it is accepted under."""
+        return {alias: spec for spec in self.fields for alias in (*spec.aliases, spec.name)}
 
-        Raises:
-            BadInput: a label that is neither the event nor its one opposite.
-        """
-        words = [str(value).strip() for value in raw]
-        others = set(words) - {self.event}
-        if len(others) > 1:
-            raise BadInput(
-                f"{self.name}: {self.target} holds {sorted(others)[:5]} beside {self.event!r}; "
-                "mend the labels so that there is one other value"
-            )
-        return np.array([word == self.event for word in words], dtype=np.float64)
+    @property
+    def profiles(self) -> tuple["UseCase", ...]:
+        """This one, and those that answer in its place where the hinge was not sent."""
+        return (self, *(self.otherwise.profiles if self.otherwise else ()))
 
-    def risk_level(self, probability: float, threshold: float) -> str:
-        """The band of a probability, the threshold mapped piecewise linearly to 0.5 (C21)."""
-        if probability < threshold:
-            place = 0.5 * probability / threshold
-        else:
-            place = 0.5 + 0.5 * (probability - threshold) / max(1.0 - threshold, 1e-12)
-        return next(band.level for band in reversed(self.bands) if place >= band.at_least)
+    def holds(self, raw: Row, field: str) -> bool:
+        """Whether a raw row was sent with a value for this field, under whatever name."""
+        return any(raw.get(name) is not None for name in (*self.spec[field].aliases, field))
+
+    @property
+    def untold(self) -> frozenset[str]:
+        """Fields whose values no sentence repeats."""
+        return self.protected | self.sensitive | {self.key}
+
+    def anonymous(self, row: Row) -> dict[str, Any]:
+        """The row without its subject."""
+        return {**row, self.key: None} if self.key else dict(row)

@@ -12,13 +12,19 @@ from rich.table import Table
 from forewarn import keys, usecases
 from forewarn.releases import Releases
 from forewarn.settings import Settings
-from jobs import cluster, evaluate, machine, terminal, train, up
+from jobs import cluster, evaluate, machine, refresh_features, score, terminal, train, up
 
-app = typer.Typer(help="Warns early: who may leave.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="Warns early: who may leave, which customers may go, how many hours will be lost.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
 app.command()(up.up)
 app.command()(up.down)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
+app.command()(score.score)
+app.command()(refresh_features.refresh_features)
 
 
 @app.command()
@@ -48,7 +54,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON line o
 def key() -> None:
     """Print this installation's API key; made on the first call, kept in the home for its owner alone."""
     settings = Settings()
-    print(keys.installation_key(settings.keys, settings.local_key))
+    print(keys.installation_key(settings.keys, settings.local_key, given=settings.api_key.get_secret_value()))
 
 
 @app.command()

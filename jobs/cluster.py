@@ -3,6 +3,7 @@
 Only processes that were started here are ever ended here: each carries this start's id in its environment.
 """
 
+import hmac
 import os
 import secrets
 import shutil
@@ -19,13 +20,14 @@ from typing import Any
 
 import psutil
 
-from forewarn import state
+from forewarn import sources, state
 from forewarn.errors import CannotStart
 from forewarn.settings import Settings
 from jobs import machine
 from jobs.machine import LOCALHOST, MARK
 
-MIN_FREE_MEMORY = 2 * 2**30
+# Four use cases with a batch job beside them took 3.5 GiB (proportional set size).
+MIN_FREE_MEMORY = 3 * 2**30
 OBJECT_STORE_BYTES = 256 * 2**20
 STOP_SECONDS = 60
 KEEP_LOGS_SECONDS = 7 * 24 * 3600
@@ -52,6 +54,8 @@ RAY_ENVIRONMENT = {
     # A stopping ingress replica drains this long at least; 30 s by default.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
 }
+# Settings that say where things are, and that a job takes from the environment of the cluster.
+ELSEWHERE = ("FOREWARN_TRACKING_URI", "FOREWARN_FEATURES_URI", "FOREWARN_SOURCE_PASSWORD")
 # One each per cluster; Ray's fixed defaults would keep a second home on this machine from starting.
 PORTS = (
     "RAY_SERVE_HAPROXY_METRICS_PORT",
@@ -59,6 +63,12 @@ PORTS = (
     "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
     "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT",
 )
+
+
+def elsewhere(settings: Settings, mark: str) -> str:
+    """What a job must find as here, in a form that can be compared and not read: a digest, keyed by this start's id."""
+    values = (settings.tracking_uri, settings.features_uri, os.environ.get(sources.PASSWORD, ""))
+    return hmac.new(mark.encode(), "\0".join(values).encode(), "sha256").hexdigest()
 
 
 def prepare_environment() -> None:
@@ -104,7 +114,7 @@ def started(settings: Settings, *, url: str = "") -> Iterator[dict[str, Any]]:
     mark = secrets.token_hex(8)
     _settle_environment(settings, mark)
     try:
-        found = {"pid": os.getpid(), "mark": mark, **_start_head(settings)}
+        found = {"pid": os.getpid(), "mark": mark, "elsewhere": elsewhere(settings, mark), **_start_head(settings)}
         if url:
             remember(settings, {**found, "url": url})
         yield found
@@ -124,6 +134,8 @@ def _settle_environment(settings: Settings, mark: str) -> None:
 
 
 def _start_head(settings: Settings) -> dict[str, str]:
+    from ray._private.utils import write_ray_address
+
     port = settings.dashboard_port if machine.is_free(settings.dashboard_port) else machine.free_port()
     with _agent_port():
         context = _init(
@@ -137,7 +149,11 @@ def _start_head(settings: Settings) -> dict[str, str]:
             _node_ip_address=LOCALHOST,
             _temp_dir=str(_own_folder(scratch(settings)) / "ray"),
         )
-    return {"address": context.address_info["gcs_address"], "dashboard": f"http://{context.address_info['webui_url']}"}
+    address = context.address_info["gcs_address"]
+    # A job looks its cluster up in this folder, and takes any Ray of this machine if nothing is there. `ray start`
+    # writes it down, `ray.init` does not.
+    write_ray_address(address, str(scratch(settings) / "ray"))
+    return {"address": address, "dashboard": f"http://{context.address_info['webui_url']}"}
 
 
 @contextmanager

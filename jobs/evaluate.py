@@ -3,7 +3,6 @@
 Exits 0 when scored, 1 with one sentence if it cannot be, 2 on bad arguments.
 """
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -20,18 +19,21 @@ from jobs import cluster, terminal
 
 
 def evaluate(
-    use_case: Annotated[str, typer.Argument(help="Which use case, such as attrition.")],
-    data: Annotated[Path, typer.Option(help="Labelled CSV or Parquet file.")],
+    use_case: Annotated[str, typer.Argument(help="Which use case; `forewarn status` lists them.")],
+    data: Annotated[str, typer.Option(help="Labelled rows: a CSV or Parquet file, or a database or S3 URI.")],
+    query: Annotated[str, typer.Option(help="SELECT to run, where the URI is a database.")] = "",
     version: Annotated[str | None, typer.Option(help="Which version, such as v3; else the champion.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line on stdout.")] = False,
 ) -> None:
-    """Score a labelled file and print ROC-AUC, PR-AUC, F1, Brier and the majority baseline.
+    """Score a labelled file and print how good it was: ROC-AUC and the majority baseline, or MAE and the median's.
 
-    Example: forewarn evaluate attrition --data employees.csv --json
+    Example: forewarn evaluate USE_CASE --data employees.csv --json
     """
     case, settings = usecases.get(use_case), Settings()
     cluster.prepare_environment()
-    measured = measure(case, sources.load(data), open_version(case, version, settings))
+    measured = measure(
+        case, sources.load(data, case, query=query, labelled=True), open_version(case, version, settings)
+    )
     if as_json:
         print(orjson.dumps(measured).decode())
     else:
@@ -42,13 +44,13 @@ def measure(case: UseCase, raw: list[dict[str, Any]], package: ModelPackage) -> 
     """The metrics of one version on labelled rows; `rows` counts those scored, `rejected` the bad ones.
 
     Raises:
-        BadInput: as `scoring.labelled`, or all labels are the same.
+        BadInput: as `scoring.labelled`, or nothing can be measured on these labels.
     """
     found = scoring.labelled(case, raw)
     scores = scoring.score(package, found.rows)
-    measured = performance.classification(found.labels, scores.probabilities, scores.threshold)
+    measured = performance.measure(case.task, found.labels, scores.values, scores.rule)
     rows = {"rows": len(found.rows), "rejected": len(found.rejects)}
-    return {"use_case": case.name, "version": scores.version, **rows, **measured, "threshold": scores.threshold}
+    return {"use_case": case.name, "version": scores.version, **scores.rule, **rows, **measured}
 
 
 def open_version(case: UseCase, version: str | None, settings: Settings) -> ModelPackage:

@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 from forewarn.errors import CannotStart, ForewarnError
+from forewarn.tasks import Task
 
 # Progress goes to stderr, so that stdout carries results alone and can be piped.
 console = Console(stderr=True, highlight=False)
@@ -37,25 +38,26 @@ class Watch:
         console.print(f"[green]✓[/] {doing} [dim]({monotonic() - began:.0f} s)[/]")
 
     @contextmanager
-    def searching(self, trials: int) -> Iterator[Callable[[float, bool], None]]:
+    def searching(self, task: Task, trials: int) -> Iterator[Callable[[float, bool], None]]:
         """Trials ended, the best so far, the time spent; a line a trial where there is no terminal to draw on."""
         best: list[float] = []
-        with _bar() as progress:
-            task = progress.add_task("search", total=trials, best="–")
+        wins = max if task.larger_is_better else min
+        with _bar(task.metric) as progress:
+            bar = progress.add_task("search", total=trials, best="–")
 
-            def tell(roc_auc: float, whole: bool) -> None:
-                best[:] = [max([roc_auc, *best])] if whole else best
-                progress.update(task, advance=1, best=f"{best[0]:.3f}" if best else "–")
+            def tell(score: float, whole: bool) -> None:
+                best[:] = [wins([score, *best])] if whole else best
+                progress.update(bar, advance=1, best=f"{best[0]:.3f}" if best else "–")
                 if not console.is_terminal:
-                    console.print(f"  trial ended: ROC-AUC {roc_auc:.4f}{'' if whole else ', stopped early'}")
+                    console.print(f"  trial ended: {task.metric} {score:.4f}{'' if whole else ', stopped early'}")
 
             yield tell
             done, seconds = progress.tasks[0].completed, progress.tasks[0].elapsed or 0
         console.print(f"[green]✓[/] Searching: {done:.0f} trials [dim]({seconds:.0f} s)[/]")
 
 
-def _bar() -> Progress:
-    best = TextColumn("trials, best ROC-AUC {task.fields[best]}")
+def _bar(metric: str) -> Progress:
+    best = TextColumn(f"trials, best {metric} {{task.fields[best]}}")
     columns = (
         SpinnerColumn(),
         TextColumn("Searching"),

@@ -1,7 +1,7 @@
 """Train a use case: search, prove, fit, register, promote. Prints one JSON line.
 
-    forewarn train attrition --data rows.csv
-    ray job submit --working-dir . -- python -m jobs.train attrition --data /absolute/rows.csv
+    forewarn train USE_CASE --data rows.csv
+    ray job submit --working-dir . -- python -m jobs.train USE_CASE --data /absolute/rows.csv
 
 Exits 0 when a new champion is registered, 1 with one sentence if it cannot be, 2 on bad arguments.
 """
@@ -27,32 +27,41 @@ DEFAULT_SECONDS = 75.0
 
 
 def train(
-    use_case: Annotated[str, typer.Argument(help="Which use case, such as attrition.")],
-    data: Annotated[Path | None, typer.Option(help="Labelled CSV or Parquet file. Without it: made-up rows.")] = None,
+    use_case: Annotated[str, typer.Argument(help="Which use case; `forewarn status` lists them.")],
+    data: Annotated[
+        str | None,
+        typer.Option(help="Labelled rows: a CSV or Parquet file, or a database or S3 URI. Without it: made-up ones."),
+    ] = None,
+    query: Annotated[str, typer.Option(help="SELECT to run, where the URI is a database.")] = "",
     trials: Annotated[int, typer.Option(min=1, help="End the search after so many trials.")] = DEFAULT_TRIALS,
     budget_s: Annotated[float, typer.Option(min=1, help="End the search after so many seconds.")] = DEFAULT_SECONDS,
     seed: Annotated[int, typer.Option(help="Seed of folds, sampler and estimators.")] = 0,
+    override: Annotated[
+        str, typer.Option("--override-quality", help="Why a table that the quality gate refuses is used.")
+    ] = "",
     submit_job: Annotated[bool, typer.Option("--submit", help="Run as a job on the running cluster.")] = False,
 ) -> None:
     """Search, prove, register and promote a model.
 
-    Example: forewarn train attrition --data employees.csv --trials 40
+    Example: forewarn train USE_CASE --data employees.csv --trials 40
     """
     case, settings = usecases.get(use_case), Settings()
     if submit_job:
         options = ["--trials", str(trials), "--budget-s", str(budget_s), "--seed", str(seed)]
-        where = ["--data", str(data.resolve())] if data else []
-        submit.follow(settings, "jobs.train", [case.name, *where, *options])
+        where = ["--data", absolute(data)] if data else []
+        more = [*(["--query", query] if query else []), *(["--override-quality", override] if override else [])]
+        submit.follow(settings, "jobs.train", [case.name, *where, *options, *more])
         return
-    raw, origin = rows_of(case, data)
+    raw, origin = rows_of(case, data, query)
     with cluster.connected(settings):
-        trained = run(case, raw, origin, settings, trials=trials, seconds=budget_s, seed=seed)
+        trained = run(case, raw, origin, settings, trials=trials, seconds=budget_s, seed=seed, override=override)
     say(trained)
     print(orjson.dumps(asdict(trained)).decode())
 
 
 def run(case: UseCase, raw: list[dict[str, Any]], origin: dict[str, str], settings: Settings, *,
-        trials: int = DEFAULT_TRIALS, seconds: float = DEFAULT_SECONDS, seed: int = 0) -> "Trained":  # fmt: skip
+        trials: int = DEFAULT_TRIALS, seconds: float = DEFAULT_SECONDS, seed: int = 0,
+        override: str = "") -> "Trained":  # fmt: skip
     """Train within a connected Ray.
 
     Raises:
@@ -61,19 +70,25 @@ def run(case: UseCase, raw: list[dict[str, Any]], origin: dict[str, str], settin
     from training import pipeline, tune  # Ray Tune and MLflow take seconds to import
 
     budget = tune.Budget(trials=trials, seconds=seconds)
-    order = pipeline.Order(case=case, raw=raw, origin=origin, budget=budget, seed=seed)
+    order = pipeline.Order(case=case, raw=raw, origin=origin, budget=budget, seed=seed, override=override)
     return pipeline.train(order, settings, terminal.Watch())
 
 
-def rows_of(case: UseCase, data: Path | None) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def rows_of(case: UseCase, data: str | None, query: str = "") -> tuple[list[dict[str, Any]], dict[str, str]]:
     """The rows to learn from, and where they are from.
 
     Raises:
-        BadInput: the file cannot be read as a table.
+        BadInput: the source cannot be read as a table of this use case.
     """
     if data is None:
         return case.sample(GENERATED_ROWS, seed=0), {"name": f"{case.name}.sample({GENERATED_ROWS}, seed=0)"}
-    return sources.load(data), {"name": data.name, "sha256": sources.fingerprint(data)}
+    rows = sources.load(data, case, query=query, labelled=True)
+    return rows, {"name": sources.described(data), "sha256": sources.fingerprint(data, rows)}
+
+
+def absolute(data: str) -> str:
+    """A path as a job finds it, which runs in another folder; a URI as it is."""
+    return data if "://" in data else str(Path(data).resolve())
 
 
 def say(trained: "Trained") -> None:
@@ -82,10 +97,15 @@ def say(trained: "Trained") -> None:
         terminal.console.print(f"{trained.rejected} of {trained.rows + trained.rejected} rows were left out, such as")
         for reason in trained.reject_reasons:
             terminal.console.print(f"  {reason}", markup=False)
-    auc, linear = trained.metrics["roc_auc"], trained.baselines.get("logistic", float("nan"))
+    for violation in trained.quality:
+        terminal.console.print(f"  overridden: {violation}", markup=False)
+    task = usecases.get(trained.use_case).task
+    found = trained.metrics[task.metric]
+    alone = ", ".join(f"{name} alone {score:.3f}" for name, score in trained.baselines.items())
+    trivial = f", the median alone {trained.metrics['median_mae']['mean']:.3f}" if task.metric == "mae" else ""
     terminal.console.print(
-        f"[green]✓[/] [bold]{trained.use_case} {trained.version}[/] is champion: ROC-AUC {auc['mean']:.3f} "
-        f"± {auc['sd']:.3f} over 25 fresh folds, logistic regression alone {linear:.3f}",
+        f"[green]✓[/] [bold]{trained.use_case} {trained.version}[/] is champion: {task.metric} {found['mean']:.3f} "
+        f"± {found['sd']:.3f} over 25 fresh folds, {alone}{trivial}",
         soft_wrap=True,
     )
 

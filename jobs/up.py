@@ -18,14 +18,20 @@ from forewarn.usecase import UseCase
 from jobs import cluster, machine, terminal, train
 from jobs.deploy import CONFIG, Application
 
+# On made-up rows a model is there to be looked at, and four use cases are waiting.
+MADE_UP_TRIALS = 12
+MADE_UP_SECONDS = 12.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedTraining:
-    """A training to do before serving."""
+    """A training to do before serving, and how long its search is unless that is said."""
 
     case: UseCase
     raw: list[dict[str, Any]]
     origin: dict[str, str]
+    trials: int
+    seconds: float
 
 
 def up(
@@ -33,13 +39,17 @@ def up(
         list[str] | None,
         typer.Option(help="USE_CASE=FILE: train on this file first. May be given for several."),
     ] = None,
-    trials: Annotated[int, typer.Option(min=1, help="Trials of a first training.")] = train.DEFAULT_TRIALS,
-    budget_s: Annotated[float, typer.Option(min=1, help="Seconds of a first training.")] = train.DEFAULT_SECONDS,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Trials of each first training; else 80 on a file, 12 on made-up rows.")
+    ] = None,
+    budget_s: Annotated[
+        float | None, typer.Option(min=1, help="Seconds of each search; else 75 on a file, 12 on made-up rows.")
+    ] = None,
     config: Annotated[Path, typer.Option(help="How the application runs.")] = CONFIG,
 ) -> None:
     """Start Ray, train what has no champion, deploy, and stay until Ctrl-C.
 
-    Example: forewarn up --data attrition=employees.csv
+    Example: forewarn up --data USE_CASE=rows.csv
     """
     settings = Settings()
     application = Application.read(config, settings)
@@ -57,9 +67,12 @@ def up(
         for training in trainings:
             terminal.console.print(f"[bold]{training.case.name}[/]: training on {escape(training.origin['name'])}")
             train.say(
-                train.run(training.case, training.raw, training.origin, settings, trials=trials, seconds=budget_s)
-            )
-        key = keys.installation_key(settings.keys, settings.local_key)
+                train.run(
+                    training.case, training.raw, training.origin, settings,
+                    trials=trials or training.trials, seconds=budget_s or training.seconds,
+                )
+            )  # fmt: skip
+        key = keys.installation_key(settings.keys, settings.local_key, given=settings.api_key.get_secret_value())
         with watch.step("Deploying"):
             application.deploy(found["dashboard"])
         _welcome(application, key, found["dashboard"])
@@ -106,18 +119,19 @@ def _has_champion(case: UseCase, releases: Releases) -> bool:
     return version is not None and releases.load(case, version).version == version
 
 
-def _plan(case: UseCase, file: Path | None) -> PlannedTraining:
+def _plan(case: UseCase, file: str | None) -> PlannedTraining:
     raw, origin = train.rows_of(case, file)
-    return PlannedTraining(case=case, raw=raw, origin=origin)
+    trials, seconds = (train.DEFAULT_TRIALS, train.DEFAULT_SECONDS) if file else (MADE_UP_TRIALS, MADE_UP_SECONDS)
+    return PlannedTraining(case=case, raw=raw, origin=origin, trials=trials, seconds=seconds)
 
 
-def _pair(text: str, application: Application) -> tuple[str, Path]:
+def _pair(text: str, application: Application) -> tuple[str, str]:
     name, equals, file = text.partition("=")
-    if not equals or Path(text).is_file():  # a path may hold an equals sign
+    if not equals or not name.isidentifier() or Path(text).is_file():  # a path or a URI may hold an equals sign
         name, file = application.default_use_case, text
     if name not in application.use_cases:
         raise BadInput(f"--data {text}: this application serves {', '.join(application.use_cases)}, not {name}")
-    return name, Path(file)
+    return name, file
 
 
 def _welcome(application: Application, key: str, dashboard: str) -> None:

@@ -3,20 +3,23 @@
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
 import pytest
 
-from forewarn import drift, estimators, keys, scoring, usecases
-from forewarn.estimators import Blend, Linear, Trees
+from forewarn import drift, keys, performance, scoring, usecases
+from forewarn.estimators import FITTERS, Blend
 from forewarn.features import Features
 from forewarn.package import ModelPackage, contract
+from forewarn.releases import Releases
 from forewarn.settings import PROJECT, Settings
+from forewarn.spaces import STARTING_POINTS
 from forewarn.usecase import UseCase
 from jobs import cluster, train
 from jobs.deploy import CONFIG, Application
@@ -43,24 +46,50 @@ def package(case: UseCase) -> ModelPackage:
 
 def fitted(case: UseCase, *, seed: int) -> ModelPackage:
     raw = case.sample(400, seed=seed)
-    rows, labels = scoring.validate(case, raw).values, case.labels([row[case.target] for row in raw])
+    rows = scoring.validate(case, raw).values
+    labels = case.task.labels(case.target, [row[case.target] for row in raw])
     features = Features.fit(case, rows)
     matrix = features.matrix(rows)
-    point = estimators.STARTING_POINTS["xgboost"][0] | {"n_estimators": 40}
-    trees = Trees.fit(matrix, labels, features.levels, seed=seed, **point)
-    linear = Linear.fit(matrix, labels, features.levels, seed=seed, C=0.1)
-    blend = Blend(trees=trees, linear=linear, tree_share=0.5)
-    scores = estimators.probabilities(blend.margins(matrix))
+    first, second = (
+        FITTERS[name](matrix, labels, features.levels, seed=seed, **quick(name)) for name in case.task.algorithms
+    )
+    blend = Blend(first=first, second=second, first_share=0.5)
+    scores = case.task.scores(blend.margins(matrix))
+    rule = performance.learn_rule(case.task, labels, scores)
+    metrics = performance.over_folds([performance.measure(case.task, labels, scores, rule)])
     return ModelPackage(
         case=case,
         features=features,
         estimator=blend,
-        threshold=0.3,
-        metadata={"seed": seed},
+        rule=rule,
+        metadata={
+            "seed": seed,
+            "algorithm": "+".join(case.task.algorithms),
+            "metrics": metrics,
+            "data": {"rows": len(rows)},
+            "fields": list(features.fields),
+            "created": "2026-11-22T07:00:00+00:00",
+        },
         contract=contract(case, rows),
         reference=drift.profile(case, rows, scores),
-        smoke=tuple({**row, case.key: None} for row in rows[:3]),
+        smoke=tuple(case.anonymous(row) for row in rows[:3]),
     )
+
+
+def installed(settings: Settings, cases: Iterable[UseCase] = CASES) -> Releases:
+    """A package store in which each use case has a champion, so that nothing has to be trained."""
+    releases = Releases(settings.packages)
+    for case in cases:
+        with TemporaryDirectory() as folder:
+            releases.admit(case, "v1", fitted(case, seed=1).save(Path(folder) / "package"))
+        releases.promote(case, "v1")
+    return releases
+
+
+def quick(algorithm: str) -> dict[str, float]:
+    """The first point that a search would try, with fewer trees."""
+    point = STARTING_POINTS[algorithm][0]
+    return point | ({"n_estimators": 40} if "n_estimators" in point else {})
 
 
 @pytest.fixture(scope="session")
@@ -111,10 +140,13 @@ class Service:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Start Ray, search for a few trials, register, deploy serve_config.yaml: as `forewarn up` does."""
+    """Start Ray, search for a few trials, register, deploy serve_config.yaml: as `forewarn up` does. The other use
+    cases have packages that were fitted without a search.
+    """
     settings = Settings(home=tmp_path_factory.mktemp("home"), port=free_port(), dashboard_port=free_port())
     application = Application.read(CONFIG, settings)
     case = usecases.get(application.default_use_case)
+    installed(settings, [other for other in CASES if other is not case])
     with cluster.started(settings) as found:
         raw, origin = train.rows_of(case, None)
         trained = train.run(case, raw, origin, settings, trials=8, seconds=60)

@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 import ray
-from numpy.typing import NDArray
 
 from forewarn import drift, performance, scoring
 from forewarn.errors import ForewarnError
-from forewarn.estimators import FITTERS, Blend, Estimator, Linear, Trees, blended, probabilities
+from forewarn.estimators import FITTERS, Blend, Estimator, blended
 from forewarn.features import Features
 from forewarn.package import ModelPackage, contract
 from forewarn.settings import PROJECT
-from forewarn.usecase import UseCase, Vector
+from forewarn.tasks import Task, Vector
+from forewarn.usecase import UseCase
 from training.data import Examples, Fold
 from training.tune import CPUS_PER_TRIAL, Found
 
-# 0 is the linear model alone, 1 the trees alone; a finer grid would fit the folds' noise.
-TREE_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+# 0 is the second algorithm alone, 1 the first alone; a finer grid would fit the folds' noise.
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 SMOKE_ROWS = 5
 LIBRARIES = ("xgboost", "scikit-learn", "numpy", "ray", "optuna", "pydantic")
 
@@ -32,19 +32,21 @@ class Proof:
     """What repeated cross-validation says of the chosen model.
 
     Attributes:
-        tree_share: weight of the trees in the blend, in log-odds; 1 or 0 means no blend.
-        threshold: probability with the highest F1 over all held-out rows.
+        parts: the algorithms that make up the model: one, or two that are blended.
+        first_share: weight of the first, in margins; 1 means no blend.
+        rule: learned from all held-out rows: the threshold with the highest F1, or the 90 % interval.
         metrics: metric -> mean and standard deviation over folds.
-        baselines: algorithm -> mean ROC-AUC over the same folds.
+        baselines: algorithm -> mean selection metric over the same folds.
     """
 
-    tree_share: float
-    threshold: float
+    parts: tuple[str, ...]
+    first_share: float
+    rule: dict[str, float]
     metrics: dict[str, dict[str, float]]
     baselines: dict[str, float]
 
 
-def prove(folds: list[Fold], found: Found, *, seed: int) -> Proof:
+def prove(task: Task, folds: list[Fold], found: Found, *, seed: int) -> Proof:
     """Choose the blend on folds that the search has not seen, and measure it there. Runs as parallel Ray tasks.
 
     Raises:
@@ -54,57 +56,65 @@ def prove(folds: list[Fold], found: Found, *, seed: int) -> Proof:
         raise ForewarnError("the search found nothing to fit")
     margins = _held_out_margins(folds, found.best, seed)
     labels = [fold.test_labels for fold in folds]
-    shares = TREE_SHARES if len(margins) == 2 else (1.0 if "xgboost" in margins else 0.0,)
-    mixes = {share: _mix(margins, share) for share in shares}
-    share = max(shares, key=lambda share: _mean_auc(labels, mixes[share]))
-    chances = [probabilities(mix) for mix in mixes[share]]
-    threshold = performance.best_f1_threshold(np.concatenate(labels), np.concatenate(chances))
-    measured = [performance.classification(y, p, threshold) for y, p in zip(labels, chances, strict=True)]
+    first, second = ([name for name in task.algorithms if name in margins] * 2)[:2]
+    mixes = {share: _mix(margins[first], margins[second], share) for share in (SHARES if first != second else (1.0,))}
+    share = max(mixes, key=lambda share: _rank(task, labels, mixes[share]))
+    scores = [task.scores(mix) for mix in mixes[share]]
+    rule = performance.learn_rule(task, np.concatenate(labels), np.concatenate(scores))
+    measured = [performance.measure(task, y, given, rule) for y, given in zip(labels, scores, strict=True)]
     return Proof(
-        tree_share=share,
-        threshold=threshold,
+        parts={1.0: (first,), 0.0: (second,)}.get(share, (first, second)),
+        first_share=share or 1.0,
+        rule=rule,
         metrics=performance.over_folds(measured),
-        baselines={algorithm: _mean_auc(labels, own) for algorithm, own in margins.items()},
+        baselines={algorithm: _mean_selection(task, labels, own) for algorithm, own in margins.items()},
     )
 
 
-def fit(
-    found: Examples, best: dict[str, dict[str, float]], tree_share: float, *, seed: int
-) -> tuple[Features, Estimator]:
+def fit(found: Examples, best: dict[str, dict[str, float]], proof: Proof, *, seed: int) -> tuple[Features, Estimator]:
     """Features and estimator on every row."""
     features = Features.fit(found.case, found.rows)
     matrix = features.matrix(found.rows)
+    fitted = [FITTERS[name](matrix, found.labels, features.levels, seed=seed, **best[name]) for name in proof.parts]
+    if len(fitted) == 1:
+        return features, fitted[0]
+    return features, Blend(first=fitted[0], second=fitted[1], first_share=proof.first_share)
 
-    def part(algorithm: str) -> Any:
-        return FITTERS[algorithm].fit(matrix, found.labels, features.levels, seed=seed, **best[algorithm])
 
-    if tree_share == 1.0:
-        return features, part("xgboost")
-    if tree_share == 0.0:
-        return features, part("logistic")
-    trees, linear = part("xgboost"), part("logistic")
-    assert isinstance(trees, Trees)
-    assert isinstance(linear, Linear)
-    return features, Blend(trees=trees, linear=linear, tree_share=tree_share)
+def smoke_rows(case: UseCase) -> list[dict[str, Any]]:
+    """Made-up rows that a package must score alike wherever it is loaded: no person's row leaves here.
+
+    Raises:
+        MissingField, RowRejected: the use case's own generator makes rows that its schema refuses.
+    """
+    return [case.anonymous(row) for row in scoring.validate(case, case.sample(SMOKE_ROWS, seed=1)).values]
 
 
 def pack(
     found: Examples, features: Features, estimator: Estimator, proof: Proof, record: dict[str, Any]
 ) -> ModelPackage:
-    """Everything that must travel with the model. The smoke rows are made up: no person's row leaves here."""
+    """Everything that must travel with the model."""
     case = found.case
-    scores = probabilities(estimator.margins(features.matrix(found.rows)))
-    made_up = case.sample(SMOKE_ROWS, seed=1)
+    scores = case.task.scores(estimator.margins(features.matrix(found.rows)))
     return ModelPackage(
         case=case,
         features=features,
         estimator=estimator,
-        threshold=proof.threshold,
-        metadata={**record, "metrics": proof.metrics, "baselines": proof.baselines, **provenance()},
+        rule=proof.rule,
+        metadata={**record, **_account(proof), "fields": list(features.fields), **provenance()},
         contract=contract(case, found.rows),
         reference=drift.profile(case, found.rows, scores),
-        smoke=tuple(_smoke(case, made_up)),
+        smoke=tuple(smoke_rows(case)),
     )
+
+
+def _account(proof: Proof) -> dict[str, Any]:
+    return {
+        "algorithm": "+".join(proof.parts),
+        "first_share": proof.first_share,
+        "metrics": proof.metrics,
+        "baselines": proof.baselines,
+    }
 
 
 def provenance() -> dict[str, Any]:
@@ -116,9 +126,7 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def _held_out_margins(
-    folds: list[Fold], best: dict[str, dict[str, float]], seed: int
-) -> dict[str, list[NDArray[np.float64]]]:
+def _held_out_margins(folds: list[Fold], best: dict[str, dict[str, float]], seed: int) -> dict[str, list[Vector]]:
     task = ray.remote(num_cpus=CPUS_PER_TRIAL)(_margins)
     shared = [ray.put(fold) for fold in folds]
     pending = {a: [task.remote(fold, a, params, seed) for fold in shared] for a, params in best.items()}
@@ -126,22 +134,21 @@ def _held_out_margins(
 
 
 def _margins(fold: Fold, algorithm: str, params: dict[str, float], seed: int) -> Vector:
-    return FITTERS[algorithm].fit(fold.train, fold.train_labels, fold.levels, seed=seed, **params).margins(fold.test)
+    return FITTERS[algorithm](fold.train, fold.train_labels, fold.levels, seed=seed, **params).margins(fold.test)
 
 
-def _mix(margins: dict[str, list[Vector]], tree_share: float) -> list[Vector]:
-    if len(margins) == 1:
-        return next(iter(margins.values()))
-    pairs = zip(margins["xgboost"], margins["logistic"], strict=True)
-    return [blended(trees, linear, tree_share) for trees, linear in pairs]
+def _mix(first: list[Vector], second: list[Vector], share: float) -> list[Vector]:
+    return [blended(one, other, share) for one, other in zip(first, second, strict=True)]
 
 
-def _mean_auc(labels: list[Vector], scores: list[Vector]) -> float:
-    return float(np.mean([performance.roc_auc(y, s) for y, s in zip(labels, scores, strict=True)]))
+def _mean_selection(task: Task, labels: list[Vector], margins: list[Vector]) -> float:
+    return float(np.mean([performance.selection(task, y, own) for y, own in zip(labels, margins, strict=True)]))
 
 
-def _smoke(case: UseCase, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**row, case.key: None} for row in scoring.validate(case, rows).values]
+def _rank(task: Task, labels: list[Vector], margins: list[Vector]) -> float:
+    """Higher is better, whatever the metric."""
+    found = _mean_selection(task, labels, margins)
+    return found if task.larger_is_better else -found
 
 
 def git_sha() -> str:

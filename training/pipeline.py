@@ -18,6 +18,7 @@ from forewarn.package import ModelPackage
 from forewarn.registry import Registry
 from forewarn.releases import Releases
 from forewarn.settings import Settings
+from forewarn.tasks import Task
 from forewarn.usecase import UseCase
 from training import data, fit, tune
 
@@ -33,8 +34,8 @@ class Watch(Protocol):
     def step(self, doing: str) -> AbstractContextManager[None]:
         """Something begins that takes a while."""
 
-    def searching(self, trials: int) -> AbstractContextManager[Callable[[float, bool], None]]:
-        """The search begins; the function yielded is told each trial's ROC-AUC, and whether it saw every fold."""
+    def searching(self, task: Task, trials: int) -> AbstractContextManager[Callable[[float, bool], None]]:
+        """The search begins; the function yielded is told each trial's metric, and whether it saw every fold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,7 @@ class Order:
 
     Attributes:
         origin: where the rows came from, with a hash of them: recorded with the version.
+        override: why a table that the quality gate refuses is learned from all the same; recorded too.
     """
 
     case: UseCase
@@ -50,6 +52,7 @@ class Order:
     origin: dict[str, str]
     budget: tune.Budget
     seed: int = 0
+    override: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +65,9 @@ class Trained:
     rejected: int
     reject_reasons: list[str]
     trials: int
-    threshold: float
-    tree_share: float
+    quality: list[str]
+    rule: dict[str, float]
+    algorithm: str
     metrics: dict[str, dict[str, float]]
     baselines: dict[str, float]
     duration_s: float
@@ -77,12 +81,14 @@ def train(order: Order, settings: Settings, watch: Watch) -> Trained:
     """
     began = monotonic()
     with watch.step("Checking the rows"):
-        found = data.trainable(data.examples(order.case, order.raw))
+        fit.smoke_rows(order.case)  # better told now than after the search
+        found = data.trainable(data.examples(order.case, order.raw, override=order.override))
     with watch.step("Opening the registry"):
         study = Study.open(order, settings)
     best = study.search(found, watch)
     with watch.step("Proving the best on fresh folds"):
-        proof = fit.prove(list(data.folds(found, repeats=PROOF_REPEATS, seed=order.seed + 1)), best, seed=order.seed)
+        folds = list(data.folds(found, repeats=PROOF_REPEATS, seed=order.seed + 1))
+        proof = fit.prove(order.case.task, folds, best, seed=order.seed)
     with watch.step("Fitting and packing"):
         package = study.pack(found, best, proof, duration_s=monotonic() - began)
     with watch.step("Registering the version"):
@@ -94,8 +100,9 @@ def train(order: Order, settings: Settings, watch: Watch) -> Trained:
         rejected=len(found.rejects),
         reject_reasons=[f"row {row}: {reason}" for row, reason in found.rejects.items()][:SHOWN_REASONS],
         trials=best.trials,
-        threshold=proof.threshold,
-        tree_share=proof.tree_share,
+        quality=list(found.quality.violations),
+        rule=proof.rule,
+        algorithm="+".join(proof.parts),
         metrics=proof.metrics,
         baselines=proof.baselines,
         duration_s=round(monotonic() - began, 1),
@@ -121,22 +128,22 @@ class Study:
         _alone(folder)
         if not note.exists():
             asked = {**order.origin, **asdict(order.budget), "seed": order.seed}
-            tags = {"use_case": order.case.name, "git_sha": fit.git_sha()}
+            tags = {"use_case": order.case.name, "git_sha": fit.git_sha(), "quality_override": order.override}
             state.write(note, registry.start_run(order.case, "search", params=asked, tags=tags))
         return cls(order, settings, registry, folder, note.read_text())
 
     def search(self, found: data.Examples, watch: Watch) -> tune.Found:
         """Search, each ended trial written to the registry as a run nested below this study's."""
         folds = list(data.folds(found, repeats=SEARCH_REPEATS, seed=self._order.seed))
-        with watch.searching(self._order.budget.trials) as tell:
+        with watch.searching(self._order.case.task, self._order.budget.trials) as tell:
 
             def heard(trial: tune.Finished) -> None:
                 self._log(trial)
-                tell(trial.roc_auc, trial.whole)
+                tell(trial.score, trial.whole)
 
             return tune.search(
                 folds,
-                algorithms=self._order.case.algorithms,
+                task=self._order.case.task,
                 budget=self._order.budget,
                 seed=self._order.seed,
                 folder=self._folder,
@@ -146,13 +153,13 @@ class Study:
     def pack(self, found: data.Examples, best: tune.Found, proof: fit.Proof, *, duration_s: float) -> ModelPackage:
         """Fit on every row and put the record beside it."""
         order = self._order
-        features, estimator = fit.fit(found, best.best, proof.tree_share, seed=order.seed)
+        features, estimator = fit.fit(found, best.best, proof, seed=order.seed)
         record = {
             "parameters": best.best,
-            "tree_share": proof.tree_share,
             "trials": best.trials,
             "seed": order.seed,
             "data": {**order.origin, "rows": len(found.rows), "rejected": len(found.rejects)},
+            "quality": {**found.quality.to_json(), "override": order.override},
             "duration_s": round(duration_s, 1),
             "mlflow_run": self._parent,
         }
@@ -178,7 +185,7 @@ class Study:
             self._parent,
             trial.name,
             params={"algorithm": trial.algorithm, **trial.params},
-            metrics={"roc_auc": trial.roc_auc, "folds": trial.folds, "seconds": trial.seconds},
+            metrics={self._order.case.task.metric: trial.score, "folds": trial.folds, "seconds": trial.seconds},
             tags={"stopped_early": str(not trial.whole)},
         )
 

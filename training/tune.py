@@ -20,17 +20,18 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
-from sklearn.metrics import roc_auc_score
 
+from forewarn import performance
 from forewarn.errors import ForewarnError
-from forewarn.estimators import FITTERS, SPACES, STARTING_POINTS, Range
+from forewarn.estimators import FITTERS
+from forewarn.spaces import SPACES, STARTING_POINTS, Range
+from forewarn.tasks import Task
 from training.data import Fold
 
-METRIC = "roc_auc"
 STUDY = "search"
 FINISHED = "finished.jsonl"
 # Trials of these may end early. A linear fit is over before ASHA could stop it, and its best is always wanted.
-STOPPABLE = frozenset({"xgboost"})
+STOPPABLE = frozenset({"xgboost", "xgboost_absolute"})
 # Below one CPU, so that two trials still fit on two cores beside a serving application's 0.4.
 CPUS_PER_TRIAL = 0.75
 # After three folds the worse half of the trials ends; with fewer the fold-to-fold noise decides (docs/decisions/0004).
@@ -47,12 +48,12 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """One trial that came to its end: mean ROC-AUC over the folds it lived to see."""
+    """One trial that came to its end: its mean selection metric over the folds it lived to see."""
 
     name: str
     algorithm: str
     params: dict[str, float]
-    roc_auc: float
+    score: float
     folds: int
     whole: bool
     seconds: float
@@ -63,14 +64,14 @@ class Found:
     """The best parameters of each algorithm, and how many trials it took."""
 
     best: dict[str, dict[str, float]]
-    roc_auc: dict[str, float]
+    scores: dict[str, float]
     trials: int
 
 
 def search(
     folds: list[Fold],
     *,
-    algorithms: tuple[str, ...],
+    task: Task,
     budget: Budget,
     seed: int,
     folder: Path,
@@ -85,16 +86,16 @@ def search(
     """
     done = _finished_before(folder)
     if len(done) < budget.trials:
-        recorder = _Recorder(folder / FINISHED, len(folds), heard)
-        ran = _tuner(folds, algorithms, budget, seed, folder, recorder, done=len(done)).fit()
+        recorder = _Recorder(folder / FINISHED, task.metric, len(folds), heard)
+        ran = _tuner(folds, task, budget, seed, folder, recorder, done=len(done)).fit()
         if ran.errors and not recorder.recorded_any:
             raise ForewarnError(f"every trial failed; the first: {str(ran.errors[0]).strip().splitlines()[-1]}")
-    return _best(_finished_before(folder))
+    return _best(task, _finished_before(folder))
 
 
 def _tuner(
     folds: list[Fold],
-    algorithms: tuple[str, ...],
+    task: Task,
     budget: Budget,
     seed: int,
     folder: Path,
@@ -102,11 +103,12 @@ def _tuner(
     *,
     done: int,
 ) -> tune.Tuner:
-    trainable = tune.with_parameters(run_trial, folds=folds, seed=seed)
+    trainable = tune.with_parameters(run_trial, folds=folds, task=task, seed=seed)
+    metric, mode, algorithms = task.metric, "max" if task.larger_is_better else "min", task.algorithms
     proposals = OptunaSearch(
         partial(propose, algorithms=algorithms),
-        metric=METRIC,
-        mode="max",
+        metric=metric,
+        mode=mode,
         # The sampler's own dice start elsewhere after a resume: the same seed would propose the same again.
         sampler=optuna.samplers.TPESampler(seed=seed + done),
         points_to_evaluate=None if done else _starting_points(algorithms),
@@ -117,7 +119,7 @@ def _tuner(
         tune.with_resources(trainable, {"cpu": CPUS_PER_TRIAL}),
         tune_config=tune.TuneConfig(
             search_alg=proposals,
-            scheduler=_Asha(metric=METRIC, mode="max", max_t=len(folds), grace_period=min(GRACE_FOLDS, len(folds)),
+            scheduler=_Asha(metric=metric, mode=mode, max_t=len(folds), grace_period=min(GRACE_FOLDS, len(folds)),
                             reduction_factor=2),
             num_samples=budget.trials - done,
             time_budget_s=budget.seconds,
@@ -129,15 +131,15 @@ def _tuner(
     )  # fmt: skip
 
 
-def run_trial(config: dict[str, Any], *, folds: list[Fold], seed: int) -> None:
+def run_trial(config: dict[str, Any], *, folds: list[Fold], task: Task, seed: int) -> None:
     """Cross-validate one configuration, reporting the mean so far after every fold. Runs on a worker."""
     algorithm = config["algorithm"]
     params = own_params(algorithm, config)
     seen: list[float] = []
     for fold in folds:
-        estimator = FITTERS[algorithm].fit(fold.train, fold.train_labels, fold.levels, seed=seed, **params)
-        seen.append(float(roc_auc_score(fold.test_labels, estimator.margins(fold.test))))
-        tune.report({METRIC: float(np.mean(seen))})
+        estimator = FITTERS[algorithm](fold.train, fold.train_labels, fold.levels, seed=seed, **params)
+        seen.append(performance.selection(task, fold.test_labels, estimator.margins(fold.test)))
+        tune.report({task.metric: float(np.mean(seen))})
 
 
 def propose(trial: optuna.Trial, *, algorithms: tuple[str, ...]) -> dict[str, str]:
@@ -178,8 +180,9 @@ class _Asha(ASHAScheduler):
 class _Recorder(tune.Callback):
     """Hears of ended trials in the driver and writes them down. Tune pickles it; the listener stays behind."""
 
-    def __init__(self, record: Path, folds: int, heard: Callable[[Finished], None] | None):
+    def __init__(self, record: Path, metric: str, folds: int, heard: Callable[[Finished], None] | None):
         self._record = record
+        self._metric = metric
         self._folds = folds
         self._heard = heard
         self.recorded_any = False
@@ -191,14 +194,14 @@ class _Recorder(tune.Callback):
         if not trial.last_result:
             return
         self.recorded_any = True
-        finished = _finished(trial, self._folds)
+        finished = _finished(trial, self._metric, self._folds)
         with self._record.open("a") as file:
             file.write(json.dumps(asdict(finished)) + "\n")
         if self._heard:
             self._heard(finished)
 
 
-def _finished(trial: Trial, folds: int) -> Finished:
+def _finished(trial: Trial, metric: str, folds: int) -> Finished:
     result = trial.last_result
     algorithm = trial.config["algorithm"]
     done = int(result["training_iteration"])
@@ -206,7 +209,7 @@ def _finished(trial: Trial, folds: int) -> Finished:
         name=str(trial),
         algorithm=algorithm,
         params=own_params(algorithm, trial.config),
-        roc_auc=float(result[METRIC]),
+        score=float(result[metric]),
         folds=done,
         whole=done == folds,
         seconds=float(result["time_total_s"]),
@@ -216,6 +219,8 @@ def _finished(trial: Trial, folds: int) -> Finished:
 def _journal(folder: Path) -> JournalStorage:
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(logging.WARNING)
+    # A trial that the budget cut off before its first fold has no metrics, and Tune says so at length.
+    logging.getLogger("ray.tune.analysis").setLevel(logging.ERROR)
     return JournalStorage(JournalFileBackend(str(folder / "journal.log")))
 
 
@@ -226,14 +231,15 @@ def _finished_before(folder: Path) -> list[Finished]:
     return [Finished(**json.loads(line)) for line in lines]
 
 
-def _best(trials: list[Finished]) -> Found:
+def _best(task: Task, trials: list[Finished]) -> Found:
     """Only trials that saw every fold compete: a mean over fewer is a mean over other data."""
-    whole = sorted((trial for trial in trials if trial.whole), key=lambda trial: trial.roc_auc)
+    whole = [trial for trial in trials if trial.whole]
     if not whole:
         raise ForewarnError("the search ended before one trial saw every fold; give it more seconds (--budget-s)")
+    ranked = sorted(whole, key=lambda trial: trial.score, reverse=not task.larger_is_better)  # the best comes last
     return Found(
-        best={trial.algorithm: trial.params for trial in whole},
-        roc_auc={trial.algorithm: trial.roc_auc for trial in whole},
+        best={trial.algorithm: trial.params for trial in ranked},
+        scores={trial.algorithm: trial.score for trial in ranked},
         trials=len(trials),
     )
 

@@ -9,6 +9,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from forewarn.errors import ForewarnError
 
@@ -31,7 +32,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "not JSON, or a required field is missing"},
     401: {"model": Problem, "description": "no API key"},
     403: {"model": Problem, "description": "invalid API key"},
-    413: {"model": Problem, "description": "too many rows"},
+    404: {"model": Problem, "description": "no such version or path"},
+    413: {"model": Problem, "description": "too many rows or bytes"},
     422: {"model": Problem, "description": "a field has the wrong type or lies outside its range"},
     503: {"model": Problem, "description": "overloaded, or no model can answer; see Retry-After"},
 }
@@ -54,20 +56,26 @@ def answer(body: Any, status: int = 200) -> Response:
 
 def problem(request: Request, status: int, kind: str, text: str) -> Response:
     """Something went wrong: the first line is the error, all lines are the details."""
+    return answer({**described(kind, text), "request_id": request_id(request)}, status)
+
+
+def described(kind: str, text: str) -> dict[str, Any]:
+    """The words of it."""
     lines = text.splitlines() or [kind]
-    body = {"error": lines[0], "type": kind, "details": lines, "request_id": request_id(request)}
-    return answer(body, status)
+    return {"error": lines[0], "type": kind, "details": lines}
 
 
 def install(app: FastAPI) -> None:
     """Map every error to the one shape. The only place that knows HTTP statuses of errors."""
     app.add_exception_handler(ForewarnError, _refused)
     app.add_exception_handler(HTTPException, _not_served)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _failed)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, ForewarnError)
+    request.app.state.house.meter.refused("", type(error).__name__)
     return problem(request, error.status, type(error).__name__, str(error))
 
 
@@ -82,7 +90,13 @@ async def _not_served(request: Request, error: Exception) -> Response:
     return problem(request, error.status_code, "HTTPError", str(error.detail))
 
 
+async def _gone(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    """The client hung up while it was sending; nobody will read this."""
+    return problem(request, 400, "BadInput", "the request ended early")
+
+
 async def _failed(request: Request, error: Exception) -> Response:
     """Whatever we did not think of: said plainly, with nothing of our insides in it."""
+    request.app.state.house.meter.refused("", "InternalError")
     log.error("request %s failed", request_id(request), exc_info=error)
     return problem(request, 500, "InternalError", "something failed in here; it is logged under the request id")

@@ -1,12 +1,15 @@
-"""Is it there, is it alive, can it answer: `/`, `/health`, `/ready`."""
+"""Is it there, is it alive, can it answer, how busy is it: `/`, `/health`, `/ready`, `/metrics`."""
 
 from time import monotonic
 from typing import Any, Literal
 
 from fastapi import FastAPI, Response
-from pydantic import BaseModel
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel, ConfigDict
 
 from deployments.house import House
+from deployments.routes.about import facts, now
 from deployments.routes.envelope import PROBLEMS, answer
 
 
@@ -18,28 +21,20 @@ class ModelHealth(BaseModel):
 
 
 class Health(BaseModel):
-    """S2-41, C36."""
+    """S2-41, C36; and beside these what the default use case's own document wants (S3-05)."""
+
+    model_config = ConfigDict(extra="allow")
 
     status: Literal["healthy", "degraded"]
     model_loaded: bool
     models: dict[str, ModelHealth]
     uptime_seconds: float
     version: str
+    timestamp: str
 
 
 def install(app: FastAPI, house: House) -> None:
-    """Open to everyone: load balancers carry no key."""
-
-    def health() -> dict[str, Any]:
-        return {
-            "status": "healthy" if house.ready else "degraded",
-            "model_loaded": house.ready,
-            "models": {
-                n: {"model_loaded": bool(d.version), "model_version": d.version} for n, d in house.endpoints.items()
-            },
-            "uptime_seconds": round(monotonic() - house.since, 3),
-            "version": app.version,
-        }
+    """Open to everyone: load balancers and scrapers carry no key."""
 
     @app.get("/", summary="What this is", tags=["service"])
     async def welcome() -> Response:
@@ -48,13 +43,33 @@ def install(app: FastAPI, house: House) -> None:
             {"message": "Welcome to Forewarn", "version": app.version, "docs": "/docs", "predict": doors},
         )
 
+    @app.get("/metrics", summary="Counts for Prometheus", tags=["service"], response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        return Response(house.meter.page(), media_type=CONTENT_TYPE_LATEST)
+
     @app.get("/health", summary="Alive? Always 200 while it is", tags=["service"], response_model=Health)
     async def alive() -> Response:
-        return answer(health())
+        return answer(_health(app, house))
 
     @app.get(
         "/ready", summary="Can every use case answer?", tags=["service"], response_model=Health,
         responses={503: PROBLEMS[503] | {"model": Health}},
     )  # fmt: skip
     async def ready() -> Response:
-        return answer(health(), 200 if house.ready else 503)
+        return answer(_health(app, house), 200 if house.ready else 503)
+
+
+def _health(app: FastAPI, house: House) -> dict[str, Any]:
+    default = house.endpoints[house.default]
+    return {
+        "status": "healthy" if house.ready else "degraded",
+        "model_loaded": house.ready,
+        "models": {
+            name: {"model_loaded": bool(endpoint.version), "model_version": endpoint.version}
+            for name, endpoint in house.endpoints.items()
+        },
+        "uptime_seconds": round(monotonic() - house.since, 3),
+        "version": app.version,
+        "timestamp": now(default),
+        **facts(default),
+    }

@@ -1,130 +1,120 @@
-"""`POST /v1/{use_case}/predict`: one row, a list of rows, or {"instances": [rows]}."""
+"""Predict and explain: one row, a list of rows, CSV, an uploaded file; in JSON or CSV."""
 
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
-from uuid import uuid4
 
 from fastapi import FastAPI, Request, Response
-from pydantic import BaseModel
-from pydantic_core import from_json
 
+from deployments import desk
+from deployments.desk import Asked, Given
 from deployments.endpoint import Endpoint
 from deployments.house import House
-from deployments.routes.envelope import PROBLEMS, answer, request_id
-from forewarn import scoring
-from forewarn.errors import BadInput, TooLarge
-from forewarn.scoring import Rows, Scores
+from deployments.routes import reading, schema
+from deployments.routes.envelope import answer, described
+from forewarn import tables
+from forewarn.answers import Batch, Card
+from forewarn.errors import BadInput, ForewarnError, RowRejected
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+# C1: what the documents call each door.
+EITHER = ("predict",)
+SINGLE = ("predict/single",)
+MANY = ("predict/batch", "batch", "batch_predict")
 
 
 def install(app: FastAPI, house: House, endpoint: Endpoint) -> None:
-    """The canonical path, the short one, and the root for the default use case."""
-    name = endpoint.case.name
-    paths = [f"/v1/{name}/predict", f"/{name}/predict", *(["/predict"] if name == house.default else [])]
+    """The canonical paths, the short ones, and at the root those of the default use case."""
+    doors: list[tuple[tuple[str, ...], Handler, dict[str, Any]]] = [
+        (EITHER, _door(house, endpoint), schema.either(endpoint)),
+        (SINGLE, _door(house, endpoint, one=True), schema.single(endpoint)),
+        (MANY, _door(house, endpoint, batch=True), schema.batch(endpoint)),
+        (("explain",), _door(house, endpoint, explained=True), schema.either(endpoint, explaining=True)),
+    ]
+    for prefix, shown in prefixes(house, endpoint):
+        for names, handler, documented in doors:
+            for name in names:
+                path = f"{prefix}/{name}"
+                told = documented if shown else {"response_model": None}
+                operation = path.strip("/").replace("/", "_")
+                app.add_api_route(
+                    path, handler, methods=["POST"], operation_id=operation, include_in_schema=shown, **told
+                )
 
+
+def prefixes(house: House, endpoint: Endpoint) -> list[tuple[str, bool]]:
+    """Where a use case answers, and whether the API documentation lists it there."""
+    name = endpoint.case.name
+    root = [("", True)] if name == house.default else []
+    return [(f"/v1/{name}", True), (f"/{name}", False), *root]
+
+
+def _door(
+    house: House, endpoint: Endpoint, *, batch: bool = False, one: bool = False, explained: bool = False
+) -> Handler:
     async def predict(request: Request) -> Response:
         began = perf_counter()
-        house.doorkeeper.check(request.headers.get("x-api-key"))
-        raw, single = read(await body_of(request, house.max_body_bytes), house.max_rows)
-        rows = scoring.validate(endpoint.case, raw)
-        scores = await endpoint.score(rows.values)
-        answers = _answers(endpoint, rows, scores, request_id(request), began)
-        return answer(answers[0] if single else {"predictions": answers, "count": len(answers)})
+        reading.admit(house, request, endpoint)
+        wants_why = explained or reading.flag(request, "explain")
+        asked = await reading.asked(house, request, explained=wants_why, batch=batch)
+        if one and not asked.single:
+            raise BadInput("this path takes one object; send a list to the same path without /single")
+        given = await desk.answers(house, endpoint, asked)
+        house.meter.took(endpoint.case.name, perf_counter() - began)
+        one_answer = _single(endpoint, given[0], began) if asked.single else None
+        if request.headers.get("accept", "").strip().lower().startswith("text/csv"):
+            return _as_csv(given, began)
+        return answer(one_answer or _many(house, endpoint, asked, given, began))
 
-    for path in paths:
-        app.add_api_route(
-            path,
-            predict,
-            methods=["POST"],
-            summary=endpoint.case.title,
-            tags=[name],
-            operation_id=f"predict{path.replace('/', '_')}",
-            response_model=endpoint.case.response | _batch(endpoint),
-            responses=PROBLEMS,
-            openapi_extra=_request_schema(endpoint),
-        )
+    return predict
 
 
-async def body_of(request: Request, limit: int) -> bytes:
-    """The body, read no further than the limit.
-
-    Raises:
-        TooLarge: more bytes than the limit.
-    """
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise TooLarge(f"the body is larger than {limit} bytes; send fewer rows per request")
-        parts.append(part)
-    return b"".join(parts)
+def _single(endpoint: Endpoint, given: Given, began: float) -> dict[str, Any]:
+    if isinstance(given, RowRejected) and endpoint.case.api.invalid_status != RowRejected.status:
+        raise BadInput(str(given))
+    if isinstance(given, ForewarnError):
+        raise given
+    return {**given, "latency_ms": _since(began)}
 
 
-def read(body: bytes, max_rows: int) -> tuple[list[Any], bool]:
-    """The raw rows of a request's body, and whether it was a single one.
-
-    Raises:
-        BadInput: not JSON, or no rows in it.
-        TooLarge: more than the limit.
-    """
-    try:
-        sent = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        raise BadInput(f"the body is not JSON: {error}; send one object or a list of them") from None
-    if isinstance(sent, dict) and "instances" in sent:
-        sent = sent["instances"]
-        if not isinstance(sent, list):
-            raise BadInput("instances must be a list of rows")
-    if not isinstance(sent, list):
-        return [sent], True
-    if not sent:
-        raise BadInput("there are no rows in the list; send at least one")
-    if len(sent) > max_rows:
-        raise TooLarge(f"{len(sent)} rows in one request; send at most {max_rows}, or score a file instead")
-    return sent, False
+def _many(house: House, endpoint: Endpoint, asked: Asked, given: Sequence[Given], began: float) -> dict[str, Any]:
+    """The document's batch, and beside it every row's answer or what is wrong with it, in order."""
+    took = _since(began)
+    told = [None if isinstance(one, ForewarnError) else {**one, "latency_ms": took} for one in given]
+    wrong = {place: _problem(place, one) for place, one in enumerate(given) if isinstance(one, ForewarnError)}
+    rows = [wrong.get(place, one) for place, one in enumerate(told)]
+    card = _card(house, endpoint, told)
+    totals = endpoint.case.api.batch(Batch(answers=told, duration_ms=took, card=card, at=datetime.now(UTC)))
+    where = "results" if "predictions" in totals else "predictions"
+    return {where: rows, **totals, "errors": list(wrong.values()), "request_id": asked.request_id}
 
 
-def _answers(endpoint: Endpoint, rows: Rows, scores: Scores, request: str, began: float) -> list[dict[str, Any]]:
-    shared = {
-        "model_version": scores.version,
-        "request_id": request,
-        "served_from": "champion",
-        "decision_support": True,
-        "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
-        "latency_ms": round((perf_counter() - began) * 1000, 3),
-    }
-    decisions = scoring.decide(endpoint.case, scores)
-    return [
-        {
-            **endpoint.case.answer(decision),
-            "probability": decision.probability,
-            "risk_level": decision.risk_level,
-            "prediction_id": uuid4().hex,
-            "features_imputed": imputed,
-            "fields_ignored": ignored,
-            **shared,
-        }
-        for decision, imputed, ignored in zip(decisions, rows.imputed, rows.ignored, strict=True)
+def _card(house: House, endpoint: Endpoint, told: Sequence[Mapping[str, Any] | None]) -> Card:
+    """The metadata of what answered: of the first good row's profile and version."""
+    answered = next((one for one in told if one is not None), None)
+    if answered is not None:
+        return house.endpoints.get(answered["served_by"], endpoint).card_of(answered["model_version"])
+    if not endpoint.card:
+        raise endpoint.unready()
+    return endpoint.card
+
+
+def _as_csv(given: Sequence[Given], began: float) -> Response:
+    took = _since(began)
+    rows = [
+        {"row": place, "error": str(one).splitlines()[0]}
+        if isinstance(one, ForewarnError)
+        else {"row": place, "error": None, **one, "latency_ms": took}
+        for place, one in enumerate(given)
     ]
+    return Response(tables.csv_of(rows), media_type="text/csv")
 
 
-def _batch(endpoint: Endpoint) -> type[BaseModel]:
-    class Batch(BaseModel):
-        """Answers in the order of the rows."""
-
-        predictions: list[endpoint.case.response]  # type: ignore[name-defined]
-        count: int
-
-    Batch.__name__ = Batch.__qualname__ = f"{endpoint.case.response.__name__}Batch"
-    return Batch
+def _problem(place: int, error: ForewarnError) -> dict[str, Any]:
+    return {"index": place, **described(type(error).__name__, str(error))}
 
 
-def _request_schema(endpoint: Endpoint) -> dict[str, Any]:
-    row = endpoint.case.row.model_json_schema(mode="validation")
-    many = {"type": "array", "items": row, "minItems": 1}
-    wrapped = {"type": "object", "properties": {"instances": many}, "required": ["instances"]}
-    examples = {example.name: {"value": dict(example.row)} for example in endpoint.case.examples}
-    content = {"schema": {"anyOf": [row, many, wrapped]}, "examples": examples}
-    key = {"name": "X-API-Key", "in": "header", "required": True, "schema": {"type": "string"}}
-    return {"requestBody": {"required": True, "content": {"application/json": content}}, "parameters": [key]}
+def _since(began: float) -> float:
+    return round((perf_counter() - began) * 1000, 3)

@@ -7,8 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from forewarn.answers import Api, EventAnswer, Example, Told
+from forewarn.fields import RowModel, YesNo
 from forewarn.sampling import Columns, chances, pick, rows_of, shift, standard, whole
-from forewarn.usecase import Answer, Decision, Example, RowModel, UseCase, YesNo
+from forewarn.tasks import Classification
+from forewarn.usecase import Advice, UseCase
 
 Count = Annotated[int, Field(ge=0, le=80)]
 Grade = Annotated[int, Field(ge=1, le=4)]
@@ -69,7 +72,7 @@ class Employee(RowModel):
     YearsWithCurrManager: Count | None = None
 
 
-class AttritionAnswer(Answer):
+class AttritionAnswer(EventAnswer):
     """S0-16."""
 
     prediction: Literal["Attrition", "No Attrition"]
@@ -78,9 +81,9 @@ class AttritionAnswer(Answer):
     ]
 
 
-def answer(decision: Decision) -> dict[str, Any]:
+def answer(told: Told) -> dict[str, Any]:
     """The document's own words: the verdict, and how sure the model is of it."""
-    return {"prediction": decision.verdict, "confidence_score": decision.confidence}
+    return {"prediction": told.decision.verdict, "confidence_score": told.decision.confidence}
 
 
 SURVEY = ("EnvironmentSatisfaction", "JobSatisfaction", "RelationshipSatisfaction", "WorkLifeBalance", "JobInvolvement")
@@ -242,14 +245,24 @@ USE_CASE = UseCase(
     row=Employee,
     key="EmployeeNumber",
     target="Attrition",
-    event="Yes",
-    verdicts=("No Attrition", "Attrition"),
+    task=Classification(event="Yes", verdicts=("No Attrition", "Attrition")),
     features=(log_income, income_per_level, years_per_company, tenure_share, promotion_wait, contentment),
     unused=frozenset({"EmployeeCount", "Over18", "StandardHours"}),
     protected=frozenset({"Age", "Gender", "MaritalStatus"}),
     sample=sample,
-    response=AttritionAnswer,
-    answer=answer,
+    api=Api(answer=answer, response=AttritionAnswer),
+    advice=(
+        Advice(field="OverTime", says="Talk about workload: overtime speaks most for leaving."),
+        Advice(field="MonthlyIncome", says="Compare the pay with the grade and the market."),
+        Advice(field="StockOptionLevel", says="Look at the long-term part of the pay."),
+        Advice(field="YearsSinceLastPromotion", says="Talk about the next step: the last promotion is long ago."),
+        Advice(field="BusinessTravel", says="Look at how much travel the work really needs."),
+        Advice(field="DistanceFromHome", says="Talk about remote days: the way to work is long."),
+        Advice(field="JobSatisfaction", says="Ask what would make the work better."),
+        Advice(field="EnvironmentSatisfaction", says="Ask what is wrong with the surroundings."),
+        Advice(field="WorkLifeBalance", says="Look at working hours and planning together."),
+    ),
+    alarm="Have a conversation about what would make this person stay.",
     examples=(
         Example(name="HR portal (S0-15)", row={"MonthlyIncome": 5500, "JobLevel": 2, "OverTime": 1, "Age": 34}),
         Example(

@@ -53,6 +53,8 @@ def test_the_graph_is_ingress_preprocessor_model() -> None:
     (pipelines,) = [
         arg for arg in application._bound_deployment.init_args if isinstance(arg, dict) and "attrition" in arg
     ]
-    preprocessor = pipelines["attrition"]._bound_deployment
-    assert preprocessor.name == "Preprocessor-attrition"
-    assert preprocessor.init_args[1]._bound_deployment.name == "Model-attrition"
+    assert list(pipelines) == plan()["use_cases"]
+    for name, pipeline in pipelines.items():
+        preprocessor = pipeline._bound_deployment
+        assert preprocessor.name == f"Preprocessor-{name}"
+        assert preprocessor.init_args[1]._bound_deployment.name == f"Model-{name}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deployments.coalesce import Coalescer
+from deployments.coalesce import Coalescer, Lane
 from deployments.endpoint import Endpoint
 from deployments.loaded import KEPT, LoadedPackages
 from forewarn import scoring
@@ -15,7 +15,13 @@ from forewarn.errors import NotFound, NotReady, PackageDamaged
 from forewarn.package import ModelPackage
 from forewarn.releases import Releases
 from forewarn.scoring import Scores
-from tests.conftest import fitted
+from tests.conftest import CASES, fitted
+
+
+@pytest.fixture(scope="module")
+def package() -> ModelPackage:
+    """One use case will do: nothing here hangs on which."""
+    return fitted(CASES[0], seed=1)
 
 
 @pytest.fixture
@@ -100,10 +106,12 @@ def test_a_desk_follows_the_champion_and_stays_when_the_next_one_fails(
     async def story() -> None:
         loaded = LoadedPackages(package.case, releases)
 
-        async def send(version: str, rows: list[dict[str, Any]]) -> Scores:
-            return scoring.score(await loaded.get(version), rows)
+        async def send(lane: Lane, rows: list[dict[str, Any]]) -> Scores:
+            return scoring.score(await loaded.get(lane.version), rows)
 
-        endpoint = Endpoint(package.case, Coalescer(send, max_group=9, groups_in_flight=1, max_waiting=99), releases)
+        endpoint = Endpoint(
+            package.case, Coalescer(send, max_group=9, max_explained=9, groups_in_flight=1, max_waiting=99), releases
+        )
         rows = scoring.validate(package.case, package.case.sample(2, seed=0)).values
         with pytest.raises(NotReady, match="no model yet"):
             await endpoint.score(rows)
@@ -123,10 +131,12 @@ def test_a_desk_follows_the_champion_and_stays_when_the_next_one_fails(
 
 def test_a_pipeline_that_breaks_is_not_ready_rather_than_an_error(package: ModelPackage, releases: Releases) -> None:
     async def story() -> None:
-        async def send(version: str, rows: list[dict[str, Any]]) -> Scores:
+        async def send(lane: Lane, rows: list[dict[str, Any]]) -> Scores:
             raise ConnectionError("the replica is gone")
 
-        endpoint = Endpoint(package.case, Coalescer(send, max_group=9, groups_in_flight=1, max_waiting=99), releases)
+        endpoint = Endpoint(
+            package.case, Coalescer(send, max_group=9, max_explained=9, groups_in_flight=1, max_waiting=99), releases
+        )
         endpoint.version = "v1"
         with pytest.raises(NotReady, match="cannot answer now"):
             await endpoint.score([{}])
@@ -138,4 +148,4 @@ def test_versions_fitted_apart_score_apart(package: ModelPackage) -> None:
     other = fitted(package.case, seed=2)
     rows = scoring.validate(package.case, package.case.sample(5, seed=0)).values
     ours, theirs = scoring.score(package, rows), scoring.score(other, rows)
-    assert (ours.probabilities != theirs.probabilities).any()
+    assert (ours.values != theirs.values).any()

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deployments.coalesce import MAX_TRIES, Coalescer
+from deployments.coalesce import MAX_TRIES, Coalescer, Lane
 from forewarn.errors import Overloaded
 from forewarn.scoring import Scores
 
@@ -18,17 +18,19 @@ class Pipeline:
         self.groups: list[list[int]] = []
         self.versions: list[str] = []
 
-    async def __call__(self, version: str, rows: list[dict[str, Any]]) -> Scores:
+    async def __call__(self, lane: Lane, rows: list[dict[str, Any]]) -> Scores:
         self.groups.append([row["n"] for row in rows])
-        self.versions.append(version)
+        self.versions.append(lane.version)
         await self.open.wait()
         if any(row["n"] < 0 for row in rows):
             raise ValueError("poisoned")
-        return Scores(version=version, threshold=0.5, probabilities=np.array([row["n"] for row in rows], dtype=float))
+        values = np.array([row["n"] for row in rows], dtype=float)
+        return Scores(version=lane.version, rule={"threshold": 0.5}, values=values)
 
 
 def coalescer(pipeline: Pipeline, **limits: int) -> Coalescer:
-    return Coalescer(pipeline, **({"max_group": 100, "groups_in_flight": 1, "max_waiting": 1000} | limits))
+    usual = {"max_group": 100, "max_explained": 10, "groups_in_flight": 1, "max_waiting": 1000}
+    return Coalescer(pipeline, **(usual | limits))
 
 
 def run(story: Callable[[Pipeline], Awaitable[None]]) -> None:
@@ -39,7 +41,7 @@ def run(story: Callable[[Pipeline], Awaitable[None]]) -> None:
 
 
 async def asked(endpoint: Coalescer, *numbers: int, version: str = "v1") -> "asyncio.Task[Scores]":
-    task = asyncio.create_task(endpoint.submit(version, [{"n": n} for n in numbers]))
+    task = asyncio.create_task(endpoint.submit(Lane(version), [{"n": n} for n in numbers]))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     return task
@@ -52,7 +54,7 @@ def test_the_first_goes_at_once_and_what_comes_meanwhile_travels_together() -> N
         assert pipeline.groups == [[1]]
         pipeline.open.set()
         answers = [await task for task in (first, second, third)]
-        assert [list(scores.probabilities) for scores in answers] == [[1], [2, 3], [4]]
+        assert [list(scores.values) for scores in answers] == [[1], [2, 3], [4]]
         assert pipeline.groups == [[1], [2, 3, 4]]
 
     run(story)
@@ -106,9 +108,9 @@ def test_a_client_that_hangs_up_stalls_nobody() -> None:
         flying.cancel()
         waiting.cancel()
         pipeline.open.set()
-        assert list((await patient).probabilities) == [3]
+        assert list((await patient).values) == [3]
         assert pipeline.groups == [[1], [3]]
-        assert list((await endpoint.submit("v1", [{"n": 4}])).probabilities) == [4]
+        assert list((await endpoint.submit(Lane("v1"), [{"n": 4}])).values) == [4]
 
     run(story)
 
@@ -123,8 +125,8 @@ def test_a_poisoned_row_fails_alone() -> None:
             await asked(endpoint, 2),
         )
         pipeline.open.set()
-        assert list((await good).probabilities) == [1]
-        assert list((await also).probabilities) == [2]
+        assert list((await good).values) == [1]
+        assert list((await also).values) == [2]
         with pytest.raises(ValueError, match="poisoned"):
             await bad
         await first
@@ -134,11 +136,11 @@ def test_a_poisoned_row_fails_alone() -> None:
 
 def test_a_hand_off_that_is_cancelled_leaves_nobody_waiting() -> None:
     async def story(pipeline: Pipeline) -> None:
-        async def cancelled(version: str, rows: list[dict[str, Any]]) -> Scores:
+        async def cancelled(lane: Lane, rows: list[dict[str, Any]]) -> Scores:
             await pipeline.open.wait()
             raise asyncio.CancelledError
 
-        endpoint = Coalescer(cancelled, max_group=100, groups_in_flight=1, max_waiting=1000)
+        endpoint = Coalescer(cancelled, max_group=100, max_explained=100, groups_in_flight=1, max_waiting=1000)
         tasks = [await asked(endpoint, n) for n in range(4)]
         pipeline.open.set()
         told = await asyncio.gather(*tasks, return_exceptions=True)
@@ -164,9 +166,9 @@ def test_beyond_the_limit_the_answer_is_no_at_once() -> None:
         endpoint = coalescer(pipeline, max_waiting=3)
         tasks = [await asked(endpoint, 0), await asked(endpoint, 1, 2)]
         with pytest.raises(Overloaded, match="2 rows are waiting"):
-            await endpoint.submit("v1", [{"n": 3}, {"n": 4}])
+            await endpoint.submit(Lane("v1"), [{"n": 3}, {"n": 4}])
         pipeline.open.set()
         await asyncio.gather(*tasks)
-        assert list((await endpoint.submit("v1", [{"n": 5}, {"n": 6}])).probabilities) == [5, 6]
+        assert list((await endpoint.submit(Lane("v1"), [{"n": 5}, {"n": 6}])).values) == [5, 6]
 
     run(story)

@@ -1,86 +1,24 @@
-"""Every door, on the real FastAPI application with the real features and model behind it; only Ray is left out."""
+"""What every door does, whatever the use case; what each document asks for is in tests/contract."""
 
 import json
+import re
 from collections.abc import Iterator
-from time import monotonic
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
-from deployments.auth import Doorkeeper
-from deployments.coalesce import Coalescer
-from deployments.endpoint import Endpoint
 from deployments.house import House
-from deployments.routes import create_app
-from forewarn import scoring
-from forewarn.keys import installation_key
+from forewarn import entities, feature_store, scoring, tables
+from forewarn.errors import StoreUnavailable
 from forewarn.package import ModelPackage
-from forewarn.releases import Releases
-from forewarn.scoring import Scores
 from forewarn.settings import Settings
+from forewarn.usecase import UseCase
+from tests.deployments.conftest import problem
 
 GOOD = {"MonthlyIncome": 5500, "OverTime": "Yes"}
-
-
-@pytest.fixture
-def house(package: ModelPackage, settings: Settings) -> House:
-    async def send(version: str, rows: list[dict[str, Any]]) -> Scores:
-        return scoring.score(package, rows)
-
-    coalescer = Coalescer(send, max_group=1000, groups_in_flight=2, max_waiting=2000)
-    endpoint = Endpoint(package.case, coalescer, Releases(settings.packages))
-    endpoint.version = "v1"
-    installation_key(settings.keys, settings.local_key)
-    return House(
-        endpoints={package.case.name: endpoint},
-        default=package.case.name,
-        doorkeeper=Doorkeeper(settings.keys),
-        max_rows=1000,
-        max_body_bytes=2**20,
-        since=monotonic(),
-    )
-
-
-@pytest.fixture
-def client(house: House, settings: Settings) -> Iterator[TestClient]:
-    key = settings.local_key.read_text()
-    with TestClient(create_app(house), headers={"X-API-Key": key}, raise_server_exceptions=False) as client:
-        yield client
-
-
-def problem(response: Any) -> dict[str, Any]:
-    body: dict[str, Any] = response.json()
-    assert set(body) == {"error", "type", "details", "request_id"}
-    assert body["request_id"]
-    return body
-
-
-@pytest.mark.requirement("S0-13")
-@pytest.mark.requirement("S0-16")
-@pytest.mark.requirement("S1-19")
-@pytest.mark.parametrize("path", ["/v1/attrition/predict", "/attrition/predict", "/predict"])
-def test_the_documents_samples_are_answered_as_the_document_says(
-    client: TestClient, package: ModelPackage, path: str
-) -> None:
-    for example in package.case.examples:
-        answer = client.post(path, json=dict(example.row))
-        assert answer.status_code == 200
-        body = answer.json()
-        assert set(body) == set(package.case.response.model_fields)
-        package.case.response.model_validate(body)
-        assert body["prediction"] in ("Attrition", "No Attrition")
-        sure = body["probability"] if body["prediction"] == "Attrition" else 1 - body["probability"]
-        assert body["confidence_score"] == sure
-        assert body["timestamp"].endswith("Z")
-
-
-@pytest.mark.requirement("S0-15")
-def test_the_documents_sample_is_taken_to_the_letter(client: TestClient) -> None:
-    sent = {"MonthlyIncome": 5500, "JobLevel": 2, "OverTime": 1, "Age": 34, "...": "..."}
-    body = client.post("/predict", json=sent).json()
-    assert body["fields_ignored"] == ["..."]
-    assert "JobRole" in body["features_imputed"]
+BAD = {"MonthlyIncome": -1, "OverTime": 1}
 
 
 @pytest.mark.requirement("S0-14")
@@ -111,14 +49,135 @@ def test_a_key_that_is_taken_away_no_longer_opens(
 
 
 @pytest.mark.requirement("C1")
-@pytest.mark.parametrize("wrap", [lambda rows: rows, lambda rows: {"instances": rows}], ids=["list", "instances"])
-def test_a_list_is_answered_row_by_row_in_its_order(client: TestClient, package: ModelPackage, wrap: Any) -> None:
-    raw = [{k: v for k, v in row.items() if k != package.case.target} for row in package.case.sample(50, seed=4)]
-    body = client.post("/predict", json=wrap(raw)).json()
-    assert body["count"] == 50
-    expected = scoring.score(package, scoring.validate(package.case, raw).values).probabilities
-    assert [answer["probability"] for answer in body["predictions"]] == expected.tolist()
-    assert len({answer["prediction_id"] for answer in body["predictions"]}) == 50
+@pytest.mark.parametrize("path", ["predict", "predict/batch", "batch", "batch_predict"])
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda rows: rows, lambda rows: {"instances": rows}, lambda rows: {"customers": rows}],
+    ids=["list", "instances", "customers"],
+)
+def test_a_list_is_answered_row_by_row_in_its_order(
+    client: TestClient, case: UseCase, packages: dict[str, ModelPackage], path: str, wrap: Any
+) -> None:
+    raw = [{k: v for k, v in row.items() if k != case.target} for row in case.sample(20, seed=4)]
+    expected = scoring.score(packages[case.name], scoring.validate(case, raw).values).values
+    for prefix in (f"/v1/{case.name}", f"/{case.name}"):
+        body = client.post(f"{prefix}/{path}", json=wrap(raw)).json()
+        answers = body.get("results", body["predictions"])
+        measure = "probability" if "probability" in answers[0] else "prediction"
+        assert [answer[measure] for answer in answers] == expected.tolist()
+        assert len({answer["prediction_id"] for answer in answers}) == 20
+        assert body["errors"] == []
+
+
+@pytest.mark.requirement("C1")
+def test_one_object_is_answered_with_one(client: TestClient, case: UseCase) -> None:
+    row = dict(case.examples[0].row)
+    for path in (f"/v1/{case.name}/predict", f"/v1/{case.name}/predict/single", f"/{case.name}/predict/single"):
+        answer = client.post(path, json=row)
+        assert answer.status_code == 200, answer.text
+        case.api.response.model_validate(answer.json())
+        assert answer.json()["served_by"] == case.name
+    many = client.post(f"/v1/{case.name}/predict/batch", json=row)
+    assert len(many.json()["errors"]) == 0
+    refused = client.post(f"/v1/{case.name}/predict/single", json=[row])
+    assert (refused.status_code, problem(refused)["type"]) == (400, "BadInput")
+
+
+@pytest.mark.requirement("S2-43")
+def test_a_bad_row_has_its_error_at_its_index_and_the_others_are_scored(client: TestClient) -> None:
+    body = client.post("/predict", json=[GOOD, BAD, GOOD, 3, {"OverTime": 1}]).json()
+    assert [entry["index"] for entry in body["errors"]] == [1, 3, 4]
+    assert [entry["type"] for entry in body["errors"]] == ["RowRejected", "BadInput", "MissingField"]
+    assert [prediction.get("index") for prediction in body["predictions"]] == [None, 1, None, 3, 4]
+    assert "probability" in body["predictions"][2]
+    assert body["count"] == 5
+
+
+@pytest.mark.requirement("S1-17")
+def test_csv_in_and_csv_out(client: TestClient, case: UseCase) -> None:
+    raw = [{k: v for k, v in row.items() if k != case.target} for row in case.sample(5, seed=4)]
+    spoiled = [*raw[:2], {next(iter(raw[0])): "x" * 99, next(s.wire for s in case.fields if s.required): "?"}, *raw[2:]]
+    path = f"/v1/{case.name}/predict"
+    given = client.post(path, content=tables.csv_of(spoiled), headers={"Content-Type": "text/csv; charset=utf-8"})
+    wanted = client.post(path, json=spoiled, headers={"Accept": "text/csv"})
+    assert wanted.headers["content-type"].startswith("text/csv")
+    rows = tables.rows_of_csv(wanted.content)
+    assert [row["row"] for row in rows] == ["0", "1", "2", "3", "4", "5"]
+    assert [bool(row["error"]) for row in rows] == [False, False, True, False, False, False]
+    answers = given.json().get("results", given.json()["predictions"])
+    measure = "probability" if "probability" in answers[0] else "prediction"
+    assert [float(row[measure]) for row in rows if row[measure]] == [a[measure] for a in answers if measure in a]
+
+
+@pytest.mark.requirement("S4-13")
+def test_a_file_can_be_uploaded(client: TestClient, case: UseCase) -> None:
+    raw = [{k: v for k, v in row.items() if k != case.target} for row in case.sample(5, seed=4)]
+    upload = {"file": ("rows.csv", tables.csv_of(raw), "text/csv")}
+    body = client.post(f"/v1/{case.name}/predict/batch", files=upload).json()
+    assert len(body.get("results", body["predictions"])) == 5
+    nothing = client.post(f"/v1/{case.name}/predict/batch", files={"other": (None, "text")})
+    assert (nothing.status_code, problem(nothing)["type"]) == (400, "BadInput")
+    torn = client.post(
+        f"/v1/{case.name}/predict/batch", content=b"--x", headers={"Content-Type": "multipart/form-data"}
+    )
+    assert (torn.status_code, problem(torn)["type"]) == (400, "BadInput")
+
+
+@pytest.mark.parametrize("explaining", ["predict?explain=true", "explain"])
+def test_an_explanation_adds_up_and_comes_with_reasons(client: TestClient, case: UseCase, explaining: str) -> None:
+    row = {k: v for k, v in case.sample(1, seed=8)[0].items() if k != case.target}
+    body = client.post(f"/v1/{case.name}/{explaining}", json=row).json()
+    case.api.response.model_validate(body)
+    why = body["explanation"]
+    assert why["base_value"] + sum(c["contribution"] for c in why["contributions"]) == pytest.approx(why["score"])
+    assert body["reasons"]
+    assert body["recommendation"]
+    plain = client.post(f"/v1/{case.name}/predict", json=row).json()
+    assert "explanation" not in plain
+    assert ("recommendation" in plain) == case.recommends
+
+
+def test_no_more_rows_are_explained_than_the_door_allows(client: TestClient) -> None:
+    assert client.post("/explain", json=[GOOD] * 20).status_code == 200
+    assert client.post("/explain", json=[GOOD] * 21).status_code == 413
+    assert client.post("/predict?explain=perhaps", json=GOOD).status_code == 400
+
+
+@pytest.mark.requirement("S1-10")
+@pytest.mark.requirement("S1-04")
+def test_a_subject_s_id_alone_is_enough_where_the_store_knows_it(
+    client: TestClient, house: House, case: UseCase
+) -> None:
+    row = {k: v for k, v in case.sample(1, seed=8)[0].items() if k != case.target}
+    key = case.spec[case.key].wire
+    known = list(entities.admit(case, [row]).rows.values())
+    now = datetime.now(UTC)
+    house.store.put(case, known, valid_from=now - timedelta(hours=3), loaded_at=now)
+    occasion = {case.spec[name].wire: row[case.spec[name].wire] for name in case.occasion}
+    answer = client.post(f"/v1/{case.name}/predict", json={key: row[key], **occasion})
+    assert answer.status_code == 200, answer.text
+    stored = answer.json()["features_from_store"]
+    assert stored["fields"]
+    assert not set(stored["fields"]) & {case.spec[name].wire for name in case.occasion | case.protected}
+    assert stored["age_hours"] == pytest.approx(3, abs=0.1)
+    assert stored["stale"] is False
+    unknown = client.post(f"/v1/{case.name}/predict", json={key: "nobody", **occasion})
+    assert (unknown.status_code, problem(unknown)["type"]) == (400, "MissingField")
+    assert "feature store" in " ".join(unknown.json()["details"])
+
+
+@pytest.mark.requirement("S4-02")
+@pytest.mark.requirement("S3-15")
+def test_only_the_configured_origins_may_call_from_a_browser(client: TestClient) -> None:
+    for origin, allowed in (("https://hr.example", True), ("https://evil.example", False)):
+        asked = {
+            "Origin": origin,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "x-api-key",
+        }
+        assert (
+            client.options("/predict", headers=asked).headers.get("access-control-allow-origin") == origin
+        ) == allowed
 
 
 @pytest.mark.requirement("C5")
@@ -135,7 +194,6 @@ def test_a_list_is_answered_row_by_row_in_its_order(client: TestClient, package:
         (b'{"OverTime": 1}', 400, "MissingField", "MonthlyIncome is required"),
         (b'{"MonthlyIncome": "x", "OverTime": 1}', 422, "RowRejected", "MonthlyIncome"),
         (b'{"MonthlyIncome": 1, "OverTime": 1, "JobLevel": 9}', 422, "RowRejected", "JobLevel"),
-        (b'[{"MonthlyIncome": 1, "OverTime": 1}, {"MonthlyIncome": -1, "OverTime": 1}]', 422, "RowRejected", "row 1"),
         (json.dumps([GOOD] * 1001).encode(), 413, "TooLarge", "at most 1000"),
     ],
 )
@@ -193,7 +251,7 @@ def test_health_is_200_while_alive_and_ready_only_with_a_model(client: TestClien
 
 
 def test_without_a_model_the_answer_is_503_with_a_time(client: TestClient, house: House) -> None:
-    next(iter(house.endpoints.values())).version = None
+    house.endpoints["attrition"].version = None
     answer = client.post("/predict", json=GOOD)
     assert (answer.status_code, problem(answer)["type"]) == (503, "NotReady")
     assert answer.headers["retry-after"]
@@ -217,14 +275,73 @@ def test_a_clients_request_id_is_kept_unless_it_could_forge_a_log_line(client: T
 
 @pytest.mark.requirement("S2-45")
 @pytest.mark.requirement("S0-10")
-def test_the_api_describes_itself_with_the_documents_examples(client: TestClient, package: ModelPackage) -> None:
-    assert client.get("/docs").status_code == 200
+def test_the_api_describes_itself_with_the_documents_examples(client: TestClient, case: UseCase) -> None:
+    page = client.get("/docs").text
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert loaded
+    assert all(client.get(path).status_code == 200 for path in loaded), "the page needs nothing from elsewhere"
     described = client.get("/openapi.json").json()
-    post = described["paths"]["/v1/attrition/predict"]["post"]
+    post = described["paths"][f"/v1/{case.name}/predict"]["post"]
     content = post["requestBody"]["content"]["application/json"]
-    assert [example["value"] for example in content["examples"].values()] == [
-        dict(e.row) for e in package.case.examples
-    ]
+    assert [example["value"] for example in content["examples"].values()] == [dict(e.row) for e in case.examples]
     assert set(post["responses"]) >= {"200", "400", "401", "403", "413", "422", "503"}
     row = content["schema"]["anyOf"][0]
-    assert set(row["properties"]) == set(package.case.row.model_fields)
+    assert set(row["properties"]) == {spec.wire for spec in case.fields}
+    assert post["security"] == [{"ApiKey": []}]
+    assert described["components"]["securitySchemes"]["ApiKey"]["name"] == "X-API-Key"
+
+
+def test_without_the_feature_store_whole_rows_are_answered_and_others_told_to_wait(
+    client: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise StoreUnavailable("the feature store did not answer")
+
+    monkeypatch.setattr(feature_store, "fill", away)
+    assert client.post("/predict", json={**GOOD, "EmployeeNumber": "E1"}).status_code == 200
+    waiting = client.post("/predict", json={"EmployeeNumber": "E1"})
+    assert (waiting.status_code, problem(waiting)["type"]) == (503, "StoreUnavailable")
+
+
+def test_a_batch_of_the_other_profile_names_the_model_that_answered(
+    client: TestClient, house: House, packages: dict[str, ModelPackage]
+) -> None:
+    main = house.endpoints["absenteeism"]
+    main.version, main.card = None, {}
+    ahead = dict(packages["absenteeism_forecast"].case.examples[0].row)
+    body = client.post("/v1/absenteeism/predict/batch", json=[ahead, {**ahead, "Reason for absence": 23}]).json()
+    assert body["results"][0]["served_by"] == "absenteeism_forecast"
+    assert body["results"][1]["type"] in ("NotReady", "MissingField")
+    mae = packages["absenteeism_forecast"].metadata["metrics"]["mae"]["mean"]
+    assert body["confidence"] == f"MAE ± {mae:.2f}"
+    nothing = client.post("/v1/absenteeism/predict/batch", json=[{"Reason for absence": 23}])
+    assert (nothing.status_code, problem(nothing)["type"]) == (503, "NotReady")
+
+
+def test_blank_text_is_no_value(client: TestClient) -> None:
+    telco = {"tenure": 0, "MonthlyCharges": 52.55, "TotalCharges": " ", "Contract": "Two year"}
+    body = client.post("/v1/churn/predict", json=telco).json()
+    assert "total_charges" in body["features_imputed"]
+
+
+def test_one_bad_object_is_refused_whatever_it_accepts(client: TestClient) -> None:
+    assert client.post("/predict", json=BAD, headers={"Accept": "text/csv"}).status_code == 422
+    assert client.post("/predict", json=GOOD, headers={"Accept": "text/csv"}).status_code == 200
+    both = client.post("/predict", json=GOOD, headers={"Accept": "application/json, text/csv;q=0.1"})
+    assert both.headers["content-type"] == "application/json"
+
+
+def test_a_table_that_is_too_long_or_too_wide_is_refused_at_once(client: TestClient) -> None:
+    csv = {"Content-Type": "text/csv"}
+    long = client.post("/predict", content=b"a\n" + b"1\n" * 500_000, headers=csv)
+    assert (long.status_code, problem(long)["type"]) == (413, "TooLarge")
+    wide = client.post("/predict", content=",".join(map(str, range(6000))).encode() + b"\n1\n", headers=csv)
+    assert (wide.status_code, problem(wide)["type"]) == (400, "BadInput")
+
+
+def test_an_error_is_counted_once(client: TestClient) -> None:
+    client.post("/predict", json=BAD)
+    client.post("/predict", json=[BAD, GOOD])
+    page = client.get("/metrics").text
+    counted = [line for line in page.splitlines() if line.startswith("forewarn_errors_total{")]
+    assert sum(float(line.rsplit(" ", 1)[1]) for line in counted) == 2

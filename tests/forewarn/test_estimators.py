@@ -8,17 +8,19 @@ from hypothesis import strategies as st
 
 from forewarn import estimators, scoring
 from forewarn.errors import PackageDamaged
-from forewarn.estimators import Blend, Linear, Trees
+from forewarn.estimators import Blend, Estimator, Trees
 from forewarn.package import ModelPackage
+from forewarn.spaces import STARTING_POINTS
+from forewarn.tasks import Classification
 from tests.forewarn.test_features import PACKAGES
 
 ROWS = {name: p.prepare(scoring.validate(p.case, p.case.sample(300, seed=7)).values) for name, p in PACKAGES.items()}
 
 
-def parts(package: ModelPackage) -> list[Trees | Linear | Blend]:
+def parts(package: ModelPackage) -> list[Estimator]:
     blend = package.estimator
     assert isinstance(blend, Blend)
-    return [blend.trees, blend.linear, blend]
+    return [blend.first, blend.second, blend]
 
 
 @given(st.data())
@@ -34,12 +36,15 @@ def test_a_row_gets_the_same_bits_alone_and_among_others(data: st.DataObject) ->
 def test_trees_agree_with_xgboosts_own_prediction(package: ModelPackage) -> None:
     matrix = ROWS[package.case.name]
     trees = parts(package)[0]
+    assert isinstance(trees, Trees)
     kinds = ["c" if levels else "q" for levels in package.features.levels]
     expected = trees.booster.predict(xgboost.DMatrix(matrix, feature_types=kinds, enable_categorical=True))
-    np.testing.assert_allclose(estimators.probabilities(trees.margins(matrix)), expected, atol=1e-6)
+    found = trees.margins(matrix)
+    found = package.case.task.scores(found) if isinstance(package.case.task, Classification) else found
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("place", [0, 1, 2], ids=["trees", "linear", "blend"])
+@pytest.mark.parametrize("place", [0, 1, 2], ids=["trees", "smooth", "blend"])
 def test_what_was_saved_scores_the_same_bits(package: ModelPackage, place: int, tmp_path: Path) -> None:
     estimator, matrix = parts(package)[place], ROWS[package.case.name]
     estimators.save(estimator, tmp_path / "estimator")
@@ -49,7 +54,7 @@ def test_what_was_saved_scores_the_same_bits(package: ModelPackage, place: int, 
 def test_the_same_seed_fits_the_same_trees(package: ModelPackage) -> None:
     matrix = ROWS[package.case.name]
     labels = (matrix[:, 0] > np.median(matrix[:, 0])).astype(float)
-    point = estimators.STARTING_POINTS["xgboost"][1]
+    point = STARTING_POINTS["xgboost"][1]
     one, two = (Trees.fit(matrix, labels, package.features.levels, seed=4, **point) for _ in range(2))
     assert one.booster.save_raw() == two.booster.save_raw()
 

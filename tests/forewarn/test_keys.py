@@ -2,7 +2,7 @@ import stat
 
 import pytest
 
-from forewarn.errors import NotAllowed, NotAuthenticated
+from forewarn.errors import CannotStart, NotAllowed, NotAuthenticated
 from forewarn.keys import KeyRing, installation_key
 from forewarn.settings import Settings
 
@@ -22,9 +22,19 @@ def test_keys_are_kept_as_hashes_and_for_the_owner_alone(settings: Settings) -> 
 
 def test_a_key_that_was_put_in_the_file_by_hand_counts(settings: Settings) -> None:
     installation_key(settings.keys, settings.local_key)
-    settings.local_key.write_text("fw_mine\n")
-    assert installation_key(settings.keys, settings.local_key) == "fw_mine"
-    assert KeyRing.load(settings.keys).check("fw_mine") == "installation"
+    settings.local_key.write_text("fw_mine-0123456789abcdef\n")
+    assert installation_key(settings.keys, settings.local_key) == "fw_mine-0123456789abcdef"
+    assert KeyRing.load(settings.keys).check("fw_mine-0123456789abcdef") == "installation"
+
+
+@pytest.mark.requirement("S3-10")
+def test_a_key_from_the_environment_goes_before_one_that_was_made(settings: Settings) -> None:
+    given = "a-key-of-the-operators-own"
+    assert installation_key(settings.keys, settings.local_key, given=given) == given
+    assert KeyRing.load(settings.keys).check(given) == "installation"
+    assert not settings.local_key.exists()
+    with pytest.raises(CannotStart, match="can be guessed"):
+        installation_key(settings.keys, settings.local_key, given="admin")
 
 
 @pytest.mark.requirement("C4")

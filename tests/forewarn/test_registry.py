@@ -69,9 +69,11 @@ def test_the_registered_model_is_a_plain_mlflow_model(home: Settings, package: M
     mlflow.set_tracking_uri(home.mlflow_uri)
     model = mlflow.pyfunc.load_model(f"models:/{package.case.name}@champion")
     raw = package.case.sample(20, seed=3)
-    frame = pd.DataFrame(raw)[list(package.case.row.model_fields)]
-    frame = frame.astype({spec.name: "float64" for spec in package.case.fields if spec.kind == "number"})
-    expected = scoring.score(package, scoring.validate(package.case, raw).values).probabilities
-    np.testing.assert_array_equal(model.predict(frame)["probability"].to_numpy(), expected)
+    fields = package.case.fields
+    frame = pd.DataFrame(raw).reindex(columns=[spec.wire for spec in fields])
+    coded = [spec.wire for spec in fields if spec.kind == "number" or isinstance((*spec.levels, "")[0], int)]
+    frame = frame.astype({spec.wire: "float64" if spec.wire in coded else object for spec in fields})
+    expected = scoring.score(package, scoring.validate(package.case, raw).values).values
+    np.testing.assert_array_equal(model.predict(frame)["score"].to_numpy(), expected)
     with pytest.raises(mlflow.exceptions.MlflowException, match="schema"):
-        model.predict(frame.drop(columns=[spec.name for spec in package.case.fields if spec.required]))
+        model.predict(frame.drop(columns=[spec.wire for spec in package.case.fields if spec.required]))

@@ -4,6 +4,8 @@ import pytest
 from forewarn import scoring
 from forewarn.errors import BadInput, MissingField, RowRejected
 from forewarn.package import ModelPackage
+from forewarn.scoring import Scores
+from forewarn.tasks import Classification, Verdict
 from forewarn.usecase import UseCase
 from tests.conftest import CASES
 
@@ -98,10 +100,15 @@ def test_rejects_are_kept_apart_and_the_rest_goes_on() -> None:
 
 def test_decisions_follow_the_threshold(package: ModelPackage) -> None:
     case: UseCase = package.case
-    given = scoring.scores(package, np.array([package.threshold - 0.01, package.threshold]))
+    if not isinstance(case.task, Classification):
+        pytest.skip("a regression has no threshold")
+    threshold = package.rule["threshold"]
+    given = Scores(version="v1", rule=package.rule, values=np.array([threshold - 0.01, threshold]))
     quiet, warned = scoring.decide(case, given)
+    assert isinstance(quiet, Verdict)
+    assert isinstance(warned, Verdict)
     assert (quiet.event, warned.event) == (False, True)
-    assert (quiet.verdict, warned.verdict) == case.verdicts
+    assert (quiet.verdict, warned.verdict) == case.task.verdicts
     assert quiet.confidence == 1 - quiet.probability
     assert warned.confidence == warned.probability
     assert warned.risk_level != "low"

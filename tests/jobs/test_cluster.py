@@ -32,7 +32,7 @@ def test_a_free_port_is_fine() -> None:
 def test_too_little_memory_is_told_before_anything_starts(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=3 * 2**29))
     with (
-        pytest.raises(CannotStart, match=r"only 1\.5 GiB of memory are free and Forewarn needs 2"),
+        pytest.raises(CannotStart, match=r"only 1\.5 GiB of memory are free and Forewarn needs 3"),
         cluster.started(settings),
     ):
         pass

@@ -10,12 +10,20 @@ from pathlib import Path
 import pytest
 
 from forewarn import usecases
-from forewarn.errors import BadInput
+from forewarn.errors import BadInput, CannotStart
 from forewarn.package import ModelPackage
 from forewarn.releases import Releases
 from forewarn.settings import PROJECT, Settings
+from jobs import cluster, submit
 from jobs.deploy import CONFIG, Application
 from jobs.up import _planned
+from tests.conftest import fitted
+
+
+@pytest.fixture(scope="module")
+def package() -> ModelPackage:
+    """One use case will do: each command is a process of its own, which takes two seconds."""
+    return fitted(usecases.get("attrition"), seed=1)
 
 
 def forewarn(settings: Settings, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -58,7 +66,7 @@ def test_an_unreadable_file_is_one_sentence(settings: Settings, command: str, tm
 
 
 def test_an_unknown_use_case_is_one_sentence(settings: Settings) -> None:
-    refused(forewarn(settings, "train", "weather"), "there is no use case 'weather'; there is attrition")
+    refused(forewarn(settings, "train", "weather"), "there is no use case 'weather'; there is absenteeism, ")
 
 
 def test_a_bad_argument_is_exit_code_2(settings: Settings) -> None:
@@ -78,7 +86,7 @@ def test_submitting_where_nothing_is_up_says_so(settings: Settings) -> None:
 def test_up_reads_the_file_before_anything_starts(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_bytes(b"\x89PNG\0")
     refused(forewarn(settings, "up", "--data", f"attrition={tmp_path / 'rows.csv'}"), "it is a binary file")
-    refused(forewarn(settings, "up", "--data", "weather=rows.csv"), "this application serves attrition, not weather")
+    refused(forewarn(settings, "up", "--data", "weather=rows.csv"), "absenteeism_forecast, not weather")
 
 
 @pytest.mark.parametrize("name", ["FOREWARN_PORT", "FOREWARN_DASHBOARD_PORT"])
@@ -93,8 +101,9 @@ def test_up_on_a_taken_port_names_the_holder_and_the_remedy(settings: Settings, 
 
 def test_data_without_a_name_is_for_the_default_use_case(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("MonthlyIncome,OverTime,Attrition\n1,Yes,No\n")
-    (training,) = _planned(Application.read(CONFIG, settings), [str(tmp_path / "rows.csv")], settings)
-    assert (training.case.name, training.origin["name"]) == ("attrition", "rows.csv")
+    training, *made_up = _planned(Application.read(CONFIG, settings), [str(tmp_path / "rows.csv")], settings)
+    assert all("sample" in other.origin["name"] for other in made_up)
+    assert (training.case.name, Path(training.origin["name"]).name) == ("attrition", "rows.csv")
     assert len(training.origin["sha256"]) == 64
 
 
@@ -139,3 +148,16 @@ def test_the_printed_command_is_safe_to_paste(settings: Settings) -> None:
     words = subprocess.run(["sh", "-c", f"printf '%s\\n' {command}"], capture_output=True, text=True, check=True).stdout
     assert "X-API-Key: fw_it's" in words.splitlines()
     assert json.loads(words.splitlines()[-1]) == dict(usecases.get("attrition").examples[0].row)
+
+
+def test_a_submitted_job_carries_no_password_and_runs_with_the_same_places(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"mark": "m", "elsewhere": cluster.elsewhere(settings, "m")}
+    submit._refuse_elsewhere(settings, found)
+    submit._refuse_secrets(["churn", "--data", "postgresql://reader@host/crm#customers", "s3://bucket/key.csv"])
+    with pytest.raises(CannotStart, match="no password"):
+        submit._refuse_secrets(["churn", "--data", "postgresql://reader:secret@host/crm#customers"])
+    monkeypatch.setenv("FOREWARN_SOURCE_PASSWORD", "another")
+    with pytest.raises(CannotStart, match="FOREWARN_SOURCE_PASSWORD"):
+        submit._refuse_elsewhere(settings, found)

@@ -68,21 +68,21 @@ def test_service_evaluation_and_training_give_the_same_bits(service: Service) ->
     raw = [{name: value for name, value in row.items() if name != ATTRITION.target} for row in labelled]
     package = champion(service)
     rows = scoring.validate(ATTRITION, raw).values
-    ours = scoring.score(package, rows).probabilities
+    ours = scoring.score(package, rows).values
     assert probabilities(service, raw) == ours.tolist()
     assert [probabilities(service, [row])[0] for row in raw[:20]] == ours[:20].tolist()
     measured = evaluate.measure(ATTRITION, labelled, evaluate.open_version(ATTRITION, None, service.settings))
     assert measured["brier"] == pytest.approx(
-        np.mean((ours - ATTRITION.labels([r["Attrition"] for r in labelled])) ** 2)
+        np.mean((ours - ATTRITION.task.labels("Attrition", [r["Attrition"] for r in labelled])) ** 2)
     )
     fetched = Registry(service.settings).fetch(ATTRITION, package.version)
     registered = ModelPackage.load(ATTRITION, fetched, version=package.version)
-    np.testing.assert_array_equal(scoring.score(registered, rows).probabilities, ours)
+    np.testing.assert_array_equal(scoring.score(registered, rows).values, ours)
 
 
 def test_requests_that_travel_together_get_each_their_own_answer(service: Service) -> None:
     raw = [{k: v for k, v in row.items() if k != ATTRITION.target} for row in ATTRITION.sample(200, seed=7)]
-    expected = scoring.score(champion(service), scoring.validate(ATTRITION, raw).values).probabilities.tolist()
+    expected = scoring.score(champion(service), scoring.validate(ATTRITION, raw).values).values.tolist()
     with ThreadPoolExecutor(16) as clients:
         answered = list(clients.map(lambda row: service.client.post("/predict", json=row).json()["probability"], raw))
     assert answered == expected

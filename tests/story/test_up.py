@@ -18,23 +18,18 @@ import yaml
 from ray._private.ray_constants import DEFAULT_DASHBOARD_AGENT_LISTEN_PORT
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from forewarn.package import ModelPackage
-from forewarn.releases import Releases
 from forewarn.settings import PROJECT, Settings
 from jobs import cluster, machine
-from tests.conftest import free_port, until
+from tests.conftest import free_port, installed, until
 from tests.jobs.test_commands import forewarn
 
 pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture
-def home(tmp_path: Path, package: ModelPackage) -> Settings:
-    """A home with a champion, so that nothing has to be trained."""
+def home(tmp_path: Path) -> Settings:
     settings = Settings(home=tmp_path / "home", port=free_port(), dashboard_port=free_port())
-    releases = Releases(settings.packages)
-    releases.admit(package.case, "v1", package.save(tmp_path / "saved"))
-    releases.promote(package.case, "v1")
+    installed(settings)
     return settings
 
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from forewarn.errors import BadInput
+from forewarn import usecases
+from forewarn.errors import BadInput, QualityRefused
 from forewarn.usecase import UseCase
 from training import data
 
@@ -24,14 +25,15 @@ def test_a_file_without_labels_is_told_the_column(case: UseCase) -> None:
 
 
 def test_labels_that_cannot_be_read_are_named(case: UseCase) -> None:
-    raw = [{**row, case.target: str(place % 3)} for place, row in enumerate(case.sample(30, seed=0))]
-    with pytest.raises(BadInput, match="mend the labels"):
+    words = ("one", "two", "three")
+    raw = [{**row, case.target: words[place % 3]} for place, row in enumerate(case.sample(30, seed=0))]
+    with pytest.raises(BadInput, match=f"{case.target} holds .*(mend|must be a number)"):
         data.examples(case, raw)
 
 
 def test_a_few_bad_rows_are_kept_apart_and_many_stop_the_training(case: UseCase) -> None:
     raw = case.sample(100, seed=0)
-    required = next(spec.name for spec in case.fields if spec.required and spec.kind == "number")
+    required = next(spec.wire for spec in case.fields if spec.required and spec.kind == "number")
     spoiled = [{**row, required: "?"} if place < 3 else row for place, row in enumerate(raw)]
     found = data.examples(case, spoiled)
     assert (len(found.rows), list(found.rejects)) == (97, [0, 1, 2])
@@ -39,7 +41,20 @@ def test_a_few_bad_rows_are_kept_apart_and_many_stop_the_training(case: UseCase)
         data.examples(case, [{**row, required: "?"} if place < 6 else row for place, row in enumerate(raw)])
 
 
-def test_too_few_events_to_learn_from_are_counted(case: UseCase) -> None:
+def test_too_few_rows_to_learn_from_are_counted(case: UseCase) -> None:
     found = data.examples(case, case.sample(40, seed=0))
-    with pytest.raises(BadInput, match="training needs at least 20"):
+    with pytest.raises(BadInput, match=r"training needs at least (20|100)"):
         data.trainable(found)
+
+
+@pytest.mark.requirement("S2-16")
+@pytest.mark.requirement("S2-20")
+def test_a_repeated_subject_stops_training_unless_that_is_overridden() -> None:
+    case = usecases.get("churn")
+    raw = case.sample(60, seed=0)
+    twice = [*raw, {**raw[0], "monthly_charges": 1.0}]
+    with pytest.raises(QualityRefused, match="customer_id: 1 rows repeat a subject"):
+        data.examples(case, twice)
+    found = data.examples(case, twice, override="the export lists movers twice")
+    assert [row["monthly_charges"] for row in found.rows] == [row["monthly_charges"] for row in raw]
+    assert found.quality.violations

@@ -8,14 +8,15 @@ import optuna
 import pytest
 
 from forewarn.errors import ForewarnError
-from forewarn.estimators import SPACES, STARTING_POINTS
+from forewarn.spaces import SPACES, STARTING_POINTS
+from forewarn.tasks import Classification, Regression
 from training import tune
 from training.tune import Finished
 
 
-def finished(name: str, algorithm: str, roc_auc: float, *, whole: bool = True) -> Finished:
+def finished(name: str, algorithm: str, score: float, *, whole: bool = True) -> Finished:
     params = STARTING_POINTS[algorithm][0]
-    return Finished(name=name, algorithm=algorithm, params=params, roc_auc=roc_auc, folds=10, whole=whole, seconds=1.0)
+    return Finished(name=name, algorithm=algorithm, params=params, score=score, folds=10, whole=whole, seconds=1.0)
 
 
 def test_only_trials_that_saw_every_fold_can_win() -> None:
@@ -24,14 +25,19 @@ def test_only_trials_that_saw_every_fold_can_win() -> None:
         finished("b", "xgboost", 0.99, whole=False),
         finished("c", "logistic", 0.82),
     ]
-    best = tune._best(trials)
-    assert best.roc_auc == {"xgboost": 0.83, "logistic": 0.82}
+    best = tune._best(Classification(event="Yes"), trials)
+    assert best.scores == {"xgboost": 0.83, "logistic": 0.82}
     assert best.trials == 3
 
 
 def test_a_search_in_which_no_trial_saw_every_fold_says_what_to_do() -> None:
     with pytest.raises(ForewarnError, match="--budget-s"):
-        tune._best([finished("a", "xgboost", 0.9, whole=False)])
+        tune._best(Classification(event="Yes"), [finished("a", "xgboost", 0.9, whole=False)])
+
+
+def test_of_errors_the_smallest_wins() -> None:
+    trials = [finished("a", "svr", 3.9), finished("b", "svr", 3.8), finished("c", "svr", 4.1)]
+    assert tune._best(Regression(unit="hours"), trials).scores == {"svr": 3.8}
 
 
 def test_ended_trials_are_read_back_as_they_were(tmp_path: Path) -> None:

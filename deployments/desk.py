@@ -1,0 +1,117 @@
+"""Rows in, answers out: fill from the feature store, choose the profile, check, score, tell. Every door comes here."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from deployments.endpoint import Endpoint
+from deployments.house import House
+from forewarn import answering, feature_store, scoring
+from forewarn.answers import StoredFeatures
+from forewarn.errors import ForewarnError, MissingField, NotReady, Overloaded, StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+Given = dict[str, Any] | ForewarnError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a request wants.
+
+    Attributes:
+        single: one object came, and one object goes back.
+    """
+
+    rows: list[Any]
+    single: bool
+    explained: bool
+    request_id: str
+
+
+async def answers(house: House, endpoint: Endpoint, asked: Asked) -> list[Given]:
+    """Per row its answer, or what is wrong with it, in the order of the rows.
+
+    Raises:
+        NotReady, Overloaded: the model cannot answer now.
+    """
+    now = datetime.now(UTC)
+    profiles = [scoring.profile(endpoint.case, row).name for row in asked.rows]
+    given: dict[int, Given] = {}
+    for name in dict.fromkeys(profiles):
+        places = [place for place, profile in enumerate(profiles) if profile == name]
+        serving = house.endpoints.get(name, endpoint)
+        try:
+            told = await _told(house, serving, [asked.rows[place] for place in places], asked.explained, now)
+        except (NotReady, Overloaded) as error:
+            if len(places) == len(asked.rows):
+                raise
+            told = [error] * len(places)  # the other profile's rows have their answers
+        given |= dict(zip(places, told, strict=True))
+    _count(house, asked, profiles, given)
+    return [_signed(given[place], asked.request_id) for place in range(len(asked.rows))]
+
+
+def _count(house: House, asked: Asked, profiles: list[str], given: Mapping[int, Given]) -> None:
+    """For the metrics. A single row's error becomes the request's, and is counted there."""
+    house.meter.answered(one for one in given.values() if not isinstance(one, ForewarnError))
+    for place, one in given.items():
+        if isinstance(one, ForewarnError) and not asked.single:
+            house.meter.refused(profiles[place], type(one).__name__)
+
+
+async def _told(house: House, endpoint: Endpoint, raw: list[Any], explained: bool, now: datetime) -> list[Given]:
+    """One profile's rows: the good ones scored, the bad ones with what is wrong."""
+    filled, stored, trouble = await _filled(house, endpoint, raw, now)
+    rows, wrong = scoring.sift(endpoint.case, filled)
+    told: Sequence[dict[str, Any]] = ()
+    if rows.values:
+        scores = await endpoint.score(rows.values, why=explained or endpoint.case.recommends)
+        card = endpoint.card_of(scores.version)
+        told = answering.tell(endpoint.case, rows, scores, card, at=now, explained=explained)
+    good = iter(told)
+    return [
+        _advised(endpoint, wrong[place], trouble)
+        if place in wrong
+        else {**next(good), "features_from_store": provenance and provenance.model_dump()}
+        for place, provenance in enumerate(stored)
+    ]
+
+
+async def _filled(
+    house: House, endpoint: Endpoint, raw: list[Any], now: datetime
+) -> tuple[list[Any], list[StoredFeatures | None], StoreUnavailable | None]:
+    """The rows with what the feature store knows of their subjects. Without it they go on as they came."""
+    if endpoint.case.key:
+        try:
+            return *await asyncio.to_thread(feature_store.fill, endpoint.case, raw, house.store, now), None
+        except StoreUnavailable as error:
+            house.meter.refused(endpoint.case.name, type(error).__name__)
+            log.debug("%s: rows are answered as they came: %s", endpoint.case.name, error)
+            return raw, [None] * len(raw), error
+    return raw, [None] * len(raw), None
+
+
+def _advised(endpoint: Endpoint, error: ForewarnError, trouble: StoreUnavailable | None) -> ForewarnError:
+    """What else would help, where fields are missing; or that the store, which may know them, is away."""
+    if isinstance(error, MissingField) and trouble:
+        return trouble
+    if isinstance(error, MissingField) and endpoint.case.key:
+        key = endpoint.case.spec[endpoint.case.key].wire
+        return MissingField(f"{error}\nor send a {key} that the feature store knows")
+    return error
+
+
+def _signed(given: Given, request_id: str) -> Given:
+    if isinstance(given, ForewarnError):
+        return given
+    return {
+        **given,
+        "prediction_id": uuid4().hex,
+        "request_id": request_id,
+        "served_from": "champion",
+    }

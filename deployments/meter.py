@@ -1,0 +1,58 @@
+"""What an ingress replica counts, for Prometheus: predictions, latency, distribution, errors (S2-44)."""
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+
+# S2-50.
+LATENCY_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+PROBABILITY = tuple(round(0.1 * step, 1) for step in range(1, 10))
+AMOUNT = (0, 1, 2, 4, 8, 16, 24, 40, 80, 160)
+
+
+class Meter:
+    """Counts for as long as the replica lives. Every label has few values, and none of them names a person."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        labels = ("use_case", "model_version", "risk_level")
+        self._predictions = Counter("forewarn_predictions", "Rows answered.", labels, registry=registry)
+        self._errors = Counter(
+            "forewarn_errors", "Rows and requests without an answer.", ("use_case", "type"), registry=registry
+        )
+        self._latency = Histogram(
+            "forewarn_prediction_latency_seconds", "From a request to its answer.", ("use_case",),
+            buckets=LATENCY_SECONDS, registry=registry,
+        )  # fmt: skip
+        self._probability = Histogram(
+            "forewarn_probability", "Answers about events.", ("use_case",), buckets=PROBABILITY, registry=registry
+        )
+        self._amount = Histogram(
+            "forewarn_amount", "Answers about amounts.", ("use_case",), buckets=AMOUNT, registry=registry
+        )
+
+    def answered(self, answers: Iterable[Mapping[str, Any]]) -> None:
+        """These rows have their answers."""
+        tally: Tally[tuple[str, str, str]] = Tally()
+        for one in answers:
+            tally[one["served_by"], one["model_version"], one.get("risk_level", "")] += 1
+            if "probability" in one:
+                self._probability.labels(one["served_by"]).observe(one["probability"])
+            else:
+                self._amount.labels(one["served_by"]).observe(one["prediction"])
+        for labels, count in tally.items():
+            self._predictions.labels(*labels).inc(count)
+
+    def refused(self, use_case: str, kind: str) -> None:
+        """A row or a request has none. The use case is empty where it was not known yet."""
+        self._errors.labels(use_case, kind).inc()
+
+    def took(self, use_case: str, seconds: float) -> None:
+        """A request has its answer."""
+        self._latency.labels(use_case).observe(seconds)
+
+    def page(self) -> bytes:
+        """As Prometheus reads it."""
+        return generate_latest(self._registry)

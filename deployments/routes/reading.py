@@ -1,0 +1,143 @@
+"""What came in: JSON, CSV, or an uploaded CSV file; and the key of whoever sent it."""
+
+from typing import Any
+
+from fastapi import Request
+from pydantic_core import from_json
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from deployments.desk import Asked
+from deployments.endpoint import Endpoint
+from deployments.house import House
+from deployments.routes.envelope import request_id
+from forewarn import tables
+from forewarn.errors import BadInput, NotAllowed, NotAuthenticated, TooLarge
+
+WRAPPERS = ("instances", "customers")
+TRUE = ("1", "true", "yes", "on")
+FALSE = ("", "0", "false", "no", "off")
+
+
+def admit(house: House, request: Request, endpoint: Endpoint | None = None) -> None:
+    """Let whoever holds a key in.
+
+    Raises:
+        NotAuthenticated: no key; or any trouble with it, where the use case's document wants it so (C4).
+        NotAllowed: a wrong key.
+    """
+    try:
+        house.doorkeeper.check(request.headers.get("x-api-key"))
+    except (NotAuthenticated, NotAllowed):
+        if endpoint is not None and endpoint.case.api.strict_401:
+            raise NotAuthenticated("Unauthorized") from None
+        raise
+
+
+async def asked(house: House, request: Request, *, explained: bool, batch: bool = False) -> Asked:
+    """The rows of a request.
+
+    Raises:
+        BadInput: they cannot be read.
+        TooLarge: too many bytes or rows.
+    """
+    found, single = await _rows(request, house)
+    if len(found) > house.max_rows:
+        raise TooLarge(f"{len(found)} rows in one request; send at most {house.max_rows}, or score a file instead")
+    if explained and len(found) > house.max_explained:
+        raise TooLarge(f"{len(found)} rows to explain in one request; send at most {house.max_explained}")
+    return Asked(rows=found, single=single and not batch, explained=explained, request_id=request_id(request))
+
+
+def flag(request: Request, name: str) -> bool:
+    """A yes or no in the query.
+
+    Raises:
+        BadInput: it is neither.
+    """
+    word = request.query_params.get(name, "").lower()
+    if word not in (*TRUE, *FALSE):
+        raise BadInput(f"{name}={word[:40]}: say {name}=true or {name}=false")
+    return word in TRUE
+
+
+async def body_of(request: Request, limit: int) -> bytes:
+    """The body, read no further than the limit.
+
+    Raises:
+        TooLarge: more bytes than the limit.
+    """
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise TooLarge(f"the body is larger than {limit} bytes; send fewer rows per request")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def json_of(body: bytes) -> Any:
+    """Whatever JSON it is.
+
+    Raises:
+        BadInput: it is none.
+    """
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise BadInput(f"the body is not JSON: {error}; send one object or a list of them") from None
+
+
+async def _rows(request: Request, house: House) -> tuple[list[Any], bool]:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    body = await body_of(request, house.max_body_bytes)
+    if kind == "text/csv":
+        return _of_csv(body, house), False
+    if kind == "multipart/form-data":
+        return _of_csv(await _uploaded(request, body), house), False
+    return rows_of_json(json_of(body))
+
+
+def _of_csv(body: bytes, house: House) -> list[Any]:
+    """One row more than the door takes is enough to refuse them all."""
+    return tables.rows_of_csv(body, most=house.max_rows + 1)
+
+
+def rows_of_json(sent: Any) -> tuple[list[Any], bool]:
+    """The rows, and whether it was a single one.
+
+    Raises:
+        BadInput: no rows in it.
+    """
+    wrapper = next((name for name in WRAPPERS if isinstance(sent, dict) and name in sent), "")
+    if wrapper:
+        sent = sent[wrapper]
+        if not isinstance(sent, list):
+            raise BadInput(f"{wrapper} must be a list of rows")
+    if not isinstance(sent, list):
+        return [sent], True
+    if not sent:
+        raise BadInput("there are no rows in the list; send at least one")
+    return sent, False
+
+
+async def _uploaded(request: Request, body: bytes) -> bytes:
+    """The one file of an upload (S4-13). The body is in memory already, and within the limit."""
+
+    async def again() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    parser = MultiPartParser(request.headers, Request(request.scope, again).stream(), max_files=1, max_fields=10)
+    parser.spool_max_size = len(body) + 1  # ids must not touch a disk
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError, ValueError) as error:
+        raise BadInput(f"the upload cannot be read ({error}); send multipart/form-data with one file") from None
+    try:
+        files = [part for part in form.values() if isinstance(part, UploadFile)]
+        if not files:
+            raise BadInput("the upload holds no file; send the CSV as a file, such as curl -F file=@rows.csv")
+        return await files[0].read()
+    finally:
+        await form.close()

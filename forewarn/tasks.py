@@ -1,0 +1,236 @@
+"""What is asked of a model: whether an event will come, or how much of something there will be.
+
+A task reads labels, turns a model's margins into scores, and scores into decisions. The rule it decides by (a
+threshold, an interval) is learned in training and travels in the package.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from forewarn.errors import BadInput
+
+Vector = NDArray[np.float64]
+Rule = Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Band:
+    """A risk level and where it begins.
+
+    `at_least` is on the scale on which the decision threshold lies at 0.5, so the bands move with the
+    threshold and a person above it is never called "low": see `Classification.risk_level`.
+    """
+
+    at_least: float
+    level: str
+
+
+LOW_MEDIUM_HIGH = (
+    Band(at_least=0.0, level="low"),
+    Band(at_least=0.3, level="medium"),
+    Band(at_least=0.7, level="high"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What Forewarn says of an event. A recommendation to people, never an act.
+
+    Attributes:
+        confidence: probability of the verdict, which is below 0.5 where the threshold is.
+    """
+
+    probability: float
+    event: bool
+    verdict: str
+    confidence: float
+    risk_level: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What Forewarn says of an amount: the forecast, and the interval that holds 9 of 10 outcomes."""
+
+    amount: float
+    low: float
+    high: float
+    coverage: float
+    version: str
+
+
+def _refuse_odd(algorithms: tuple[str, ...]) -> None:
+    if len(algorithms) not in (1, 2):
+        raise ValueError(f"{algorithms}: name one algorithm, or two that may be blended")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification:
+    """Will the event come? Margins are log-odds, scores are probabilities.
+
+    Attributes:
+        event: the label's value that Forewarn warns of.
+        verdicts: the answer's words for (no event, event).
+    """
+
+    event: str
+    verdicts: tuple[str, str] = ("No", "Yes")
+    bands: tuple[Band, ...] = LOW_MEDIUM_HIGH
+    algorithms: tuple[str, ...] = ("xgboost", "logistic")
+
+    metric: ClassVar[str] = "roc_auc"
+    larger_is_better: ClassVar[bool] = True
+    margin_unit: ClassVar[str] = "log-odds"
+
+    def __post_init__(self) -> None:
+        starts = [band.at_least for band in self.bands]
+        if starts != sorted(starts) or starts[0] != 0:
+            raise ValueError(f"{self.event}: bands must rise from 0")
+        _refuse_odd(self.algorithms)
+
+    def labels(self, target: str, raw: Sequence[Any]) -> Vector:
+        """1.0 where the event came true, 0.0 where not. Shape (n,).
+
+        Raises:
+            BadInput: a label that is neither the event nor its one opposite.
+        """
+        words = [str(value).strip() for value in raw]
+        others = set(words) - {self.event}
+        if len(others) > 1:
+            raise BadInput(
+                f"{target} holds {sorted(others)[:5]} beside {self.event!r}; "
+                "mend the labels so that there is one other value"
+            )
+        return np.array([word == self.event for word in words], dtype=np.float64)
+
+    def scores(self, margins: Vector) -> Vector:
+        """Log-odds to probabilities: 1 / (1 + exp(-m)). `expit` works element by element, so rows do not mix."""
+        return np.asarray(expit(margins), dtype=np.float64)
+
+    def decide(self, score: float, rule: Rule, version: str) -> Verdict:
+        """The verdict on a probability, by the package's threshold."""
+        event = score >= rule["threshold"]
+        return Verdict(
+            probability=score,
+            event=event,
+            verdict=self.verdicts[event],
+            confidence=score if event else 1.0 - score,
+            risk_level=self.risk_level(score, rule["threshold"]),
+            version=version,
+        )
+
+    def says(self, decision: Verdict) -> dict[str, Any]:
+        """What an answer says of it, whatever the use case."""
+        return {
+            "probability": decision.probability,
+            "event": decision.event,
+            "risk_level": decision.risk_level,
+        }
+
+    def is_calm(self, decision: Any, base: float) -> bool:  # noqa: ARG002
+        """Whether there is nothing to do: the lowest risk level."""
+        return bool(decision.risk_level == self.bands[0].level)
+
+    def moved(self, margin: float) -> str:  # noqa: ARG002
+        """What a contribution moved, in words; nobody thinks in log-odds."""
+        return "the risk"
+
+    def risk_level(self, probability: float, threshold: float) -> str:
+        """The band of a probability, the threshold mapped piecewise linearly to 0.5 (C21)."""
+        if probability < threshold:
+            place = 0.5 * probability / threshold
+        else:
+            place = 0.5 + 0.5 * (probability - threshold) / max(1.0 - threshold, 1e-12)
+        return next(band.level for band in reversed(self.bands) if place >= band.at_least)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regression:
+    """How much will there be? Margins and scores are amounts in the unit of the label.
+
+    Attributes:
+        unit: of the label, as people say it: "hours".
+        low, high: what a label may be; forecasts are held within.
+        steady: where errors grow with the amount, the amount at which they begin to: the interval is then as wide as
+            `steady` + forecast; infinite where they do not grow (normalised conformal, Papadopoulos et al. 2002).
+    """
+
+    unit: str
+    low: float = -inf
+    high: float = inf
+    steady: float = inf
+    algorithms: tuple[str, ...] = ("xgboost_absolute", "svr")
+
+    metric: ClassVar[str] = "mae"
+    larger_is_better: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        _refuse_odd(self.algorithms)
+
+    @property
+    def margin_unit(self) -> str:
+        """What contributions are counted in."""
+        return self.unit
+
+    def labels(self, target: str, raw: Sequence[Any]) -> Vector:
+        """The amounts, shape (n,).
+
+        Raises:
+            BadInput: a label that is no number, or lies outside what a label may be.
+        """
+        return np.array([self._label(target, value) for value in raw], dtype=np.float64)
+
+    def _label(self, target: str, value: Any) -> float:
+        try:
+            amount = float(value)
+        except (TypeError, ValueError):
+            amount = np.nan
+        if not self.low <= amount <= self.high or not np.isfinite(amount):
+            raise BadInput(
+                f"{target} holds {value!r}; it must be a number of {self.unit} from {self.low} to {self.high}"
+            )
+        return amount
+
+    def scores(self, margins: Vector) -> Vector:
+        """The amounts, held within what can be."""
+        return np.clip(margins, self.low, self.high)
+
+    def says(self, decision: Forecast) -> dict[str, Any]:
+        """What an answer says of it, whatever the use case."""
+        interval = {"low": decision.low, "high": decision.high, "coverage": decision.coverage}
+        return {"prediction": decision.amount, "unit": self.unit, "interval": interval}
+
+    def is_calm(self, decision: Any, base: float) -> bool:
+        """Whether there is nothing to do: no more than what all rows share."""
+        return bool(decision.amount <= base)
+
+    def moved(self, margin: float) -> str:
+        """What a contribution moved, and by how much."""
+        return f"the forecast by {margin:.1f} {self.unit}"
+
+    def interval(self, scores: Vector, rule: Rule) -> tuple[Vector, Vector]:
+        """Where 9 of 10 outcomes lie, by the package's residual quantiles, held within what can be."""
+        spread = self.spread(scores)
+        low, high = scores - rule["below"] * spread, scores + rule["above"] * spread
+        return np.clip(low, self.low, scores), np.clip(high, scores, self.high)
+
+    def spread(self, scores: Vector) -> Vector:
+        """How wide an interval is at these scores, up to a factor."""
+        return np.ones_like(scores) if self.steady == inf else self.steady + np.abs(scores)
+
+    def decide(self, score: float, rule: Rule, version: str) -> Forecast:
+        """The forecast with its interval."""
+        low, high = self.interval(np.array([score]), rule)
+        return Forecast(
+            amount=score, low=float(low[0]), high=float(high[0]), coverage=rule["coverage"], version=version
+        )
+
+
+Task = Classification | Regression
+Decision = Verdict | Forecast

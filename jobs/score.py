@@ -1,0 +1,270 @@
+"""Score a file or a folder of any length through the one path, in a pool of Ray Data actors.
+
+    forewarn score USE_CASE --input rows.csv --output scores.csv
+    ray job submit --working-dir . -- python -m jobs.score USE_CASE --input /at/rows.csv --output /at/scores.csv
+
+A line of the output is the service's answer, with the row's number (from 0, over all files in the order of their
+names) and its subject's id: it is the answer to whoever asked, and lies where they said. Beside scores.csv lies
+scores.rejects.csv: number, file and reason of every row that could not be scored, and nothing else of it.
+
+Exits 0 when done, 1 with one sentence if it cannot be or not one row was good, 2 on bad arguments.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import pyarrow as pa
+import typer
+from pyarrow import compute, csv, parquet
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from forewarn import usecases
+from forewarn.errors import ForewarnError
+from forewarn.settings import Settings
+from jobs import cluster, submit, terminal
+from jobs.lines import Order, Scorer
+from jobs.stream import TRACE, Source
+from jobs.train import absolute
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+WRITERS = {".csv": csv.CSVWriter, ".parquet": parquet.ParquetWriter}
+REJECTS = pa.schema([("row", pa.int64()), ("file", pa.string()), ("reason", pa.string())])
+BATCH_ROWS = 2048
+# Ray Data's 128 MiB would hold back a quarter of a million rows before the first actor gets one.
+BLOCK_BYTES = 2**20
+# Small, because a service may hold most of two CPUs.
+ACTOR_CPUS = 0.25
+SAY_SECONDS = 10.0
+
+Write = Callable[[pa.Table], None]
+Tell = Callable[[int], None]
+
+
+def score(
+    use_case: Annotated[str, typer.Argument(help="Which use case; `forewarn status` lists them.")],
+    data: Annotated[
+        str, typer.Option("--input", help="Rows: a CSV or Parquet file, a folder of them, or a database or S3 URI.")
+    ],
+    output: Annotated[Path, typer.Option(help="Where the scores go: a name that ends in .csv or .parquet.")],
+    query: Annotated[str, typer.Option(help="SELECT to run, where the URI is a database.")] = "",
+    version: Annotated[str | None, typer.Option(help="Which version, such as v3; else the champion.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Add reasons and contributions.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Actors that score, a quarter of a CPU each.")] = 2,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")] = False,
+    submit_job: Annotated[bool, typer.Option("--submit", help="Run as a job on the running cluster.")] = False,
+) -> None:
+    """Score every row of a file or folder; write the answers, and beside them the rejected rows with reasons.
+
+    Example: forewarn score USE_CASE --input customers.csv --output scores.csv
+    """
+    case, settings = usecases.get(use_case), Settings()
+    output = _settled(output, overwrite)
+    if submit_job:
+        options = {"--input": absolute(data), "--output": str(output), "--query": query, "--version": version or ""}
+        named = [word for option, value in options.items() if value for word in (option, value)]
+        flags = [*(["--explain"] if explain else []), *(["--overwrite"] if overwrite else [])]
+        submit.follow(settings, "jobs.score", [case.name, *named, *flags, "--workers", str(workers)])
+        return
+    began = monotonic()
+    order = Order.of(case, settings, version=version, explained=explain, at=datetime.now(UTC))
+    source = Source.of(data, case, query)
+    with cluster.connected(settings):
+        done = run(order, source, output, workers=workers)
+    seconds = monotonic() - began
+    _say(done, output, seconds)
+    told = {"use_case": case.name, "version": order.versions[case.name], **done, "output": str(output)}
+    told |= {"rejects": str(rejects_of(output)), "seconds": round(seconds, 3)}
+    print(orjson.dumps(told | {"rows_per_second": round(done["rows"] / seconds, 1)}).decode())
+
+
+def run(order: Order, source: Source, output: Path, *, workers: int) -> dict[str, int]:
+    """Score within a connected Ray: how many rows there were, how many were scored, how many rejected.
+
+    Raises:
+        BadInput: a file cannot be read to its end.
+        ForewarnError: not one row was good, or a row was lost. There is no output then.
+    """
+    columns = pa.schema([pa.field("row", pa.int64()), *order.schema])
+    with _in_order(), _quietly(), _whole(output, columns) as kept:
+        lines = _scored(source.dataset(), order, workers)
+        # The blocks are closed before Ray is: else, after an error, Ray Data would start another Ray to end in.
+        with _whole(rejects_of(output), REJECTS) as rejects, _progress() as tell, closing(_blocks(lines)) as blocks:
+            done = collect(blocks, source.names, kept, rejects, tell)
+        if not done["scored"]:
+            raise ForewarnError(f"not one of {done['rows']} rows could be scored; read why in {rejects_of(output)}")
+    return done
+
+
+def _scored(rows: "Dataset", order: Order, workers: int) -> "Dataset":
+    from ray.data import ActorPoolStrategy
+
+    return rows.map_batches(
+        Scorer,
+        fn_constructor_args=(order,),
+        batch_size=BATCH_ROWS,
+        batch_format="pyarrow",
+        # A pool that must have them all warns of an input too short to keep them busy.
+        compute=ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
+        num_cpus=ACTOR_CPUS,
+    )
+
+
+def collect(blocks: Iterable[pa.Table], names: list[str], kept: Write, rejects: Write, tell: Tell) -> dict[str, int]:
+    """Write each block as it comes, good rows here and bad ones there.
+
+    Raises:
+        ForewarnError: a row that was read did not come, or came out of order.
+    """
+    rows = rejected = 0
+    awaited = (0, 0)
+    for block in blocks:
+        awaited = _follow(awaited, block)
+        numbered = block.append_column("row", pa.array(range(rows, rows + len(block)), pa.int64()))
+        bad = compute.is_valid(numbered["reason"])
+        kept(numbered.filter(compute.invert(bad)))
+        wrong = numbered.filter(bad)
+        files = pa.array([names[file] for file in wrong["file"].to_pylist()], pa.string())
+        rejects(wrong.set_column(wrong.column_names.index("file"), "file", files))
+        rows, rejected = rows + len(block), rejected + len(wrong)
+        tell(rows)
+    if awaited != (len(names), 0):
+        raise ForewarnError(f"rows were lost after the first {rows}; score the input again")
+    return {"rows": rows, "scored": rows - rejected, "rejected": rejected}
+
+
+def rejects_of(output: Path) -> Path:
+    """Where the rejected rows of an output are listed."""
+    return output.with_name(f"{output.stem}.rejects.csv")
+
+
+def _follow(awaited: tuple[int, int], block: pa.Table) -> tuple[int, int]:
+    """The row that must come after this block, as (file, place)."""
+    for file, place, last in zip(*(block[name].to_pylist() for name in TRACE.names), strict=True):
+        if (file, place) != awaited:
+            raise ForewarnError(f"row {awaited[1]} of input file {awaited[0]} was lost; score the input again")
+        awaited = (file + 1, 0) if last else (file, place + 1)
+    return awaited
+
+
+def _blocks(lines: "Dataset") -> Generator[pa.Table, None, None]:
+    """Blocks as the actors make them; what went wrong in one, as our own error."""
+    from ray.exceptions import RayError
+
+    try:
+        yield from lines.iter_batches(batch_size=None, batch_format="pyarrow")
+    except RayError as error:
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, ForewarnError):
+            raise cause from None
+        said = str(error).strip().splitlines()[-1]
+        raise ForewarnError(f"the cluster could not finish ({said[:200]}); look into the job's logs") from error
+
+
+@contextmanager
+def _in_order() -> Iterator[None]:
+    """Ray Data's ways for the length of the block: rows in order, small blocks, nothing printed."""
+    from ray.data import DataContext
+
+    context = DataContext.get_current().copy()
+    context.execution_options.preserve_order = True
+    context.target_max_block_size = BLOCK_BYTES
+    context.raise_original_map_exception = True
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    with DataContext.current(context):
+        yield
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep Ray's own lines from a terminal; its log files have them.
+
+    Ray's C++ writes straight to file descriptor 2 whenever Ray Data makes actors that may restart (ray #57733).
+    """
+    from ray._private.log import PlainRayHandler
+
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, PlainRayHandler):
+            handler.setLevel(logging.CRITICAL)
+    if not terminal.console.is_terminal:
+        yield
+        return
+    ours, before = os.dup(2), terminal.console.file
+    with Path(os.devnull).open("w") as nowhere, os.fdopen(ours, "w") as screen:
+        os.dup2(nowhere.fileno(), 2)
+        terminal.console.file = screen
+        try:
+            yield
+        finally:
+            os.dup2(ours, 2)
+            terminal.console.file = before
+
+
+@contextmanager
+def _whole(path: Path, schema: pa.Schema) -> Iterator[Write]:
+    """Write these columns of tables to a file that takes this name once it is whole, and is gone if it never is.
+
+    Raises:
+        ForewarnError: it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with WRITERS[path.suffix](aside, schema) as writer:
+            yield lambda table: writer.write_table(table.select(schema.names))
+        aside.replace(path)
+    except OSError as error:
+        raise ForewarnError(f"{path}: cannot be written ({error}); check the folder and the space left") from error
+    finally:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+def _settled(output: Path, overwrite: bool) -> Path:
+    """The output's absolute path, if it is one that may be written."""
+    if output.suffix not in WRITERS:
+        raise typer.BadParameter(f"{output}: must end in .csv or .parquet", param_hint="--output")
+    path = output.expanduser().resolve()
+    for there in (path, rejects_of(path)):
+        if there.exists() and not overwrite:
+            raise ForewarnError(f"{there} is there already; choose another name, or replace it with --overwrite")
+    return path
+
+
+@contextmanager
+def _progress() -> Iterator[Tell]:
+    """Rows so far and rows per second; a line now and then where there is no terminal to draw on."""
+    shown = TextColumn("Scoring: {task.completed:,.0f} rows, {task.fields[rate]:,.0f}/s")
+    began = said = monotonic()
+    with Progress(SpinnerColumn(), shown, TimeElapsedColumn(), console=terminal.console, transient=True) as progress:
+        bar = progress.add_task("score", total=None, rate=0.0)
+
+        def tell(rows: int) -> None:
+            nonlocal said
+            now = monotonic()
+            progress.update(bar, completed=rows, rate=rows / (now - began))
+            if not terminal.console.is_terminal and now - said >= SAY_SECONDS:
+                said = now
+                terminal.console.print(f"  {rows:,} rows, {rows / (now - began):,.0f}/s")
+
+        yield tell
+
+
+def _say(done: dict[str, int], output: Path, seconds: float) -> None:
+    rejected = f", {done['rejected']:,} rejected: read why in {rejects_of(output)}" if done["rejected"] else ""
+    terminal.console.print(
+        f"[green]✓[/] {done['scored']:,} rows scored into {output} [dim]({seconds:.0f} s)[/]{rejected}", soft_wrap=True
+    )
+
+
+if __name__ == "__main__":
+    terminal.command(score)
