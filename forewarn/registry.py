@@ -67,6 +67,11 @@ class Registry:
         self._write(run.info.run_id, params=params, metrics=metrics)
         self._client.set_terminated(run.info.run_id)
 
+    def trials(self, case: UseCase, parent: str) -> set[str]:
+        """The names of the runs nested below a search."""
+        found = self._client.search_runs([self._experiment(case)], f"tags.`{PARENT}` = '{parent}'", max_results=50_000)
+        return {str(run.info.run_name) for run in found}
+
     def finish_run(self, run: str, *, metrics: Mapping[str, float]) -> None:
         """Close a run with its last metrics."""
         self._write(run, metrics=metrics)

@@ -134,6 +134,7 @@ class Study:
 
     def search(self, found: data.Examples, watch: Watch) -> tune.Found:
         """Search, each ended trial written to the registry as a run nested below this study's."""
+        self._catch_up()
         folds = list(data.folds(found, repeats=SEARCH_REPEATS, seed=self._order.seed))
         with watch.searching(self._order.case.task, self._order.budget.trials) as tell:
 
@@ -178,6 +179,13 @@ class Study:
         registry.finish_run(self._parent, metrics={name: value["mean"] for name, value in proof.metrics.items()})
         shutil.rmtree(self._folder)  # what was learned is in MLflow and in the package
         return version
+
+    def _catch_up(self) -> None:
+        """Write what a driver that was killed between its two notes of a trial left out of the registry."""
+        logged = self._registry.trials(self._order.case, self._parent)
+        for trial in tune.finished_before(self._folder):
+            if trial.name not in logged:
+                self._log(trial)
 
     def _log(self, trial: tune.Finished) -> None:
         self._registry.log_trial(

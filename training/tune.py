@@ -84,13 +84,13 @@ def search(
     Raises:
         ForewarnError: not one trial finished.
     """
-    done = _finished_before(folder)
+    done = finished_before(folder)
     if len(done) < budget.trials:
         recorder = _Recorder(folder / FINISHED, task.metric, len(folds), heard)
         ran = _tuner(folds, task, budget, seed, folder, recorder, done=len(done)).fit()
         if ran.errors and not recorder.recorded_any:
             raise ForewarnError(f"every trial failed; the first: {str(ran.errors[0]).strip().splitlines()[-1]}")
-    return _best(task, _finished_before(folder))
+    return _best(task, finished_before(folder))
 
 
 def _tuner(
@@ -224,7 +224,8 @@ def _journal(folder: Path) -> JournalStorage:
     return JournalStorage(JournalFileBackend(str(folder / "journal.log")))
 
 
-def _finished_before(folder: Path) -> list[Finished]:
+def finished_before(folder: Path) -> list[Finished]:
+    """Trials that ended in an earlier run of this search."""
     record = folder / FINISHED
     # Only whole lines: the last one of a driver that was killed may be torn.
     lines = record.read_text().rpartition("\n")[0].splitlines() if record.exists() else []

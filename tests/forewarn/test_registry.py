@@ -33,6 +33,7 @@ def registered(registry: Registry, package: ModelPackage, tmp_path_factory: pyte
     )
     version = registry.register(package.case, run, package.save(tmp_path_factory.mktemp("saved") / "package"))
     registry.promote(package.case, version)
+    assert registry.trials(package.case, run) == {"t1"}
     registry.finish_run(run, metrics={"roc_auc": 0.81})
     return version
 

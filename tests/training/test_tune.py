@@ -44,8 +44,8 @@ def test_ended_trials_are_read_back_as_they_were(tmp_path: Path) -> None:
     trial = finished("a", "logistic", 0.8)
     whole = json.dumps(asdict(trial)) + "\n"
     (tmp_path / tune.FINISHED).write_text(whole + whole[:20])  # the driver was killed while it wrote
-    assert tune._finished_before(tmp_path) == [trial]
-    assert tune._finished_before(tmp_path / "nothing") == []
+    assert tune.finished_before(tmp_path) == [trial]
+    assert tune.finished_before(tmp_path / "nothing") == []
 
 
 @pytest.mark.parametrize("algorithm", sorted(SPACES))
