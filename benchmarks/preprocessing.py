@@ -26,16 +26,20 @@ def with_pandas(case: UseCase, features: Features) -> Callable[[Sequence[dict[st
     """The same matrix the usual way: a frame, fillna, categorical codes, the same feature functions on columns."""
     state = features.cleaner.state
     fills = {name: number.fill for name, number in state.numbers.items()}
+    lows = pd.Series({name: number.low for name, number in state.numbers.items()})
+    highs = pd.Series({name: number.high for name, number in state.numbers.items()})
+    functions = [function for function in case.features if function.__name__ in features.derived]
 
     def matrix(rows: Sequence[dict[str, Any]]) -> Matrix:
         frame = pd.DataFrame(rows)
         frame = frame.fillna({**fills, **state.modes}).infer_objects()
-        numbers = frame[list(state.numbers)].astype("float64")
+        numbers = frame[list(state.numbers)].astype("float64").clip(lows, highs, axis=1)
         codes = {
             name: pd.Categorical(frame[name], categories=levels).codes for name, levels in state.categories.items()
         }
         columns = {name: numbers[name].to_numpy() for name in state.numbers}
-        derived = {function.__name__: function(columns) for function in case.features}
+        columns |= {name: frame[name].to_numpy() for name in state.categories}
+        derived = {function.__name__: function(columns) for function in functions}
         return pd.concat([numbers, pd.DataFrame(codes), pd.DataFrame(derived)], axis=1).to_numpy("float32")
 
     return matrix
