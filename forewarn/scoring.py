@@ -108,14 +108,15 @@ class Labelled:
 
 
 def labelled(case: UseCase, raw: Sequence[Mapping[str, Any]]) -> Labelled:
-    """Rows of a labelled file. A row that is not valid, or has no label, is kept apart with its reason.
+    """Rows of a labelled file. A row that is not valid, or has no readable label, is kept apart with its reason.
 
     Raises:
         BadInput: the label's column is missing, holds a third value, or not one row is good.
     """
     if case.target not in raw[0]:
         raise BadInput(f"{case.name}: the column {case.target} is missing; a labelled file needs it beside the fields")
-    unlabelled = {index: f"{case.target} is empty" for index, row in enumerate(raw) if row[case.target] is None}
+    trouble = {index: case.task.misread(case.target, row[case.target]) for index, row in enumerate(raw)}
+    unlabelled = {index: reason for index, reason in trouble.items() if reason}
     there = [index for index in range(len(raw)) if index not in unlabelled]
     valid, rejected = validate_each(case, [raw[index] for index in there])
     rejects = unlabelled | {there[place]: reason for place, reason in rejected.items()}

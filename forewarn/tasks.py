@@ -109,6 +109,10 @@ class Classification:
             )
         return np.array([word == self.event for word in words], dtype=np.float64)
 
+    def misread(self, target: str, value: Any) -> str:
+        """Why one label cannot be used; empty if it can. A third word is told of the whole column: see `labels`."""
+        return f"{target} is empty" if value is None else ""
+
     def scores(self, margins: Vector) -> Vector:
         """Log-odds to probabilities: 1 / (1 + exp(-m)). `expit` works element by element, so rows do not mix."""
         return np.asarray(expit(margins), dtype=np.float64)
@@ -184,18 +188,21 @@ class Regression:
         Raises:
             BadInput: a label that is no number, or lies outside what a label may be.
         """
-        return np.array([self._label(target, value) for value in raw], dtype=np.float64)
+        if wrong := next(filter(None, (self.misread(target, value) for value in raw)), ""):
+            raise BadInput(wrong)
+        return np.array([float(value) for value in raw], dtype=np.float64)
 
-    def _label(self, target: str, value: Any) -> float:
+    def misread(self, target: str, value: Any) -> str:
+        """Why one label cannot be used; empty if it can."""
+        if value is None:
+            return f"{target} is empty"
         try:
             amount = float(value)
         except (TypeError, ValueError):
             amount = np.nan
-        if not self.low <= amount <= self.high or not np.isfinite(amount):
-            raise BadInput(
-                f"{target} holds {value!r}; it must be a number of {self.unit} from {self.low} to {self.high}"
-            )
-        return amount
+        if np.isfinite(amount) and self.low <= amount <= self.high:
+            return ""
+        return f"{target} holds {value!r}; it must be a number of {self.unit} from {self.low:g} to {self.high:g}"
 
     def scores(self, margins: Vector) -> Vector:
         """The amounts, held within what can be."""

@@ -83,7 +83,9 @@ def rows_of(case: UseCase, data: str | None, query: str = "") -> tuple[list[dict
     if data is None:
         return case.sample(GENERATED_ROWS, seed=0), {"name": f"{case.name}.sample({GENERATED_ROWS}, seed=0)"}
     rows = sources.load(data, case, query=query, labelled=True)
-    return rows, {"name": sources.described(data), "sha256": sources.fingerprint(data, rows)}
+    # Without its folder: model_info shows the name, and the same file is the same study wherever it lies.
+    name = Path(data).name if sources.is_local(data) else sources.described(data)
+    return rows, {"name": name, "sha256": sources.fingerprint(data, rows)}
 
 
 def absolute(data: str) -> str:

@@ -10,7 +10,8 @@ from forewarn.features import Features
 from forewarn.package import ModelPackage
 from forewarn.scoring import Scores
 from forewarn.tasks import Verdict
-from tests.conftest import fitted
+from forewarn.usecase import UseCase
+from tests.conftest import CASES, fitted
 
 AT = datetime(2026, 11, 22, 10, 30, 15, tzinfo=UTC)
 
@@ -69,26 +70,18 @@ def test_exact_contributions_have_no_error_and_sampled_ones_a_small_one(package:
         assert (given.why.errors == 0).all()
 
 
-def test_sampling_finds_what_is_exact_for_trees(package: ModelPackage) -> None:
-    """Linear margins have one Shapley value whatever the method: what is sampled must meet what is exact."""
-    blend = package.estimator
-    assert isinstance(blend, Blend)
-    if not isinstance(blend.second, Linear):
-        pytest.skip("this use case has no linear part")
+@pytest.mark.parametrize("case", [one for one in CASES if "logistic" in one.task.algorithms], ids=lambda c: c.name)
+def test_what_is_sampled_meets_what_is_exact(case: UseCase) -> None:
+    """A linear model has one Shapley value a field, whatever the method, where no feature mixes or bends fields."""
+    package = fitted(dataclasses.replace(case, features=()), seed=1)
+    linear, features = package.estimator.second, package.features  # type: ignore[attr-defined]
+    assert isinstance(linear, Linear)
     rows, _ = explained(package, 3)
-    matrix = package.prepare(rows.values)
-    plain = [i for i, sources in enumerate(package.features.sources) if len(sources) == 1]
-    assert plain
-    exact = explain._why(blend.second, package.features, rows.values, matrix)
-    sampled = explain._sampled(blend.second, package.features, rows.values)
-    typical = dict.fromkeys(rows.values[0]) | {n: package.features.cleaner.typical[n][0].item() for n in exact.fields}
-    offset = explain._why(blend.second, package.features, [typical], package.features.matrix([typical]))
-    shared = {name for sources in package.features.sources if len(sources) > 1 for name in sources}
-    own = [place for place, name in enumerate(exact.fields) if name not in shared]
-    expected = exact.values - offset.values
-    nonlinear = {"MonthlyIncome"}
-    own = [place for place in own if exact.fields[place] not in nonlinear]
-    np.testing.assert_allclose(sampled.values[:, own], expected[:, own], atol=1e-6)
+    exact = explain._why(linear, features, rows.values, package.prepare(rows.values))
+    sampled = explain._sampled(linear, features, rows.values)
+    typical = features.matrix_of({name: features.cleaner.typical[name] for name in exact.fields})
+    offset = explain._folded(linear, features, typical).values
+    np.testing.assert_allclose(sampled.values, exact.values - offset, atol=1e-6)
 
 
 def test_what_is_sensitive_is_not_repeated() -> None:

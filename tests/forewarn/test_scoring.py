@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from forewarn import scoring
+from forewarn import scoring, usecases
 from forewarn.errors import BadInput, MissingField, RowRejected
-from forewarn.package import ModelPackage
 from forewarn.scoring import Scores
 from forewarn.tasks import Classification, Verdict
 from forewarn.usecase import UseCase
@@ -80,6 +79,15 @@ def test_rows_without_a_label_are_kept_apart() -> None:
     assert found.rejects == {1: "Attrition is empty"}
 
 
+def test_an_amount_that_cannot_be_is_one_row_s_trouble() -> None:
+    case = usecases.get("absenteeism")
+    raw = [{**case.examples[0].row, case.target: hours} for hours in ("4", "a day", "-1", "8")]
+    found = scoring.labelled(case, raw)
+    assert found.labels.tolist() == [4.0, 8.0]
+    assert list(found.rejects) == [1, 2]
+    assert "holds 'a day'; it must be a number of hours" in found.rejects[1]
+
+
 def test_a_file_without_one_good_row_is_told_the_first_reason() -> None:
     with pytest.raises(BadInput, match="not one row is good; the first: MonthlyIncome"):
         scoring.labelled(ATTRITION, [{"OverTime": 1, "Attrition": "Yes"}] * 3)
@@ -98,13 +106,11 @@ def test_rejects_are_kept_apart_and_the_rest_goes_on() -> None:
     assert "JobLevel" in rejects[1]
 
 
-def test_decisions_follow_the_threshold(package: ModelPackage) -> None:
-    case: UseCase = package.case
-    if not isinstance(case.task, Classification):
-        pytest.skip("a regression has no threshold")
-    threshold = package.rule["threshold"]
-    given = Scores(version="v1", rule=package.rule, values=np.array([threshold - 0.01, threshold]))
+@pytest.mark.parametrize("case", [one for one in CASES if isinstance(one.task, Classification)], ids=lambda c: c.name)
+def test_decisions_follow_the_threshold(case: UseCase) -> None:
+    given = Scores(version="v1", rule={"threshold": 0.3}, values=np.array([0.29, 0.3]))
     quiet, warned = scoring.decide(case, given)
+    assert isinstance(case.task, Classification)
     assert isinstance(quiet, Verdict)
     assert isinstance(warned, Verdict)
     assert (quiet.event, warned.event) == (False, True)

@@ -103,7 +103,7 @@ def test_data_without_a_name_is_for_the_default_use_case(settings: Settings, tmp
     (tmp_path / "rows.csv").write_text("MonthlyIncome,OverTime,Attrition\n1,Yes,No\n")
     training, *made_up = _planned(Application.read(CONFIG, settings), [str(tmp_path / "rows.csv")], settings)
     assert all("sample" in other.origin["name"] for other in made_up)
-    assert (training.case.name, Path(training.origin["name"]).name) == ("attrition", "rows.csv")
+    assert (training.case.name, training.origin["name"]) == ("attrition", "rows.csv")
     assert len(training.origin["sha256"]) == 64
 
 
