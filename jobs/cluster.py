@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -79,24 +79,30 @@ def prepare_environment() -> None:
 
 @contextmanager
 def connected(settings: Settings) -> Iterator[None]:
-    """Be connected to Ray for the length of the block.
+    """Be connected to Ray for the length of the block. Whatever prints meanwhile prints to stderr: Ray itself writes
+    warnings to stdout, where a command's one JSON line belongs.
 
     Raises:
         CannotStart: no Ray answers at the address given.
     """
     prepare_environment()
     address = os.environ.get("RAY_ADDRESS") or running(settings).get("address")
-    if not address:
-        with started(settings):
+    with redirect_stdout(sys.stderr):
+        if not address:
+            with started(settings):
+                yield
+            return
+        _init(f"no Ray answers at {address}; unset RAY_ADDRESS, or start one there", address=address)
+        try:
             yield
-        return
-    _init(f"no Ray answers at {address}; unset RAY_ADDRESS, or start one there", address=address)
+        finally:
+            _leave()
+
+
+def _leave() -> None:
     import ray
 
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    ray.shutdown()
 
 
 @contextmanager

@@ -4,6 +4,8 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -95,3 +97,20 @@ def test_logs_of_last_week_go_and_those_of_yesterday_stay(tmp_path: Path) -> Non
     assert not old.exists()
     assert new.exists()
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
+def test_what_is_printed_while_connected_does_not_go_where_results_go(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ray writes its warnings to stdout."""
+
+    @contextmanager
+    def started(_: Settings) -> Iterator[None]:
+        yield
+
+    monkeypatch.setattr(cluster, "started", started)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with cluster.connected(settings):
+        print("(raylet) WARNING")
+    print("{}")
+    assert capsys.readouterr().out == "{}\n"
