@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: run setup check test test-fast bench mlflow lock clean
+.PHONY: run setup check test test-fast bench bench-search mlflow lock clean
 
 run: $(STAMP)  ## Train if there is no champion, serve, and say where (DATA=file.csv trains on that file)
 	@exec $(BIN)/forewarn up $(if $(DATA),--data "$(DATA)")
@@ -27,11 +27,14 @@ check: $(STAMP)  ## Lint, types, import contracts
 test: $(STAMP)  ## Everything, on a real Ray
 	$(BIN)/python -m pytest
 
-test-fast: $(STAMP)  ## What needs no Ray
-	$(BIN)/python -m pytest -m "not cluster"
+test-fast: $(STAMP)  ## What needs no Ray, and no patience
+	$(BIN)/python -m pytest -m "not cluster and not slow"
 
 bench: $(STAMP)  ## Preprocessing: one row, a thousand rows, and the same with pandas
 	$(BIN)/python -m benchmarks.preprocessing
+
+bench-search: $(STAMP)  ## The search beside scikit-learn's RandomizedSearchCV(100), with a picture (DATA=churn=file.csv)
+	$(BIN)/python -m benchmarks.search $(DATA)
 
 mlflow: $(STAMP)  ## Experiments and model versions at http://127.0.0.1:5000
 	@exec $(BIN)/forewarn mlflow

@@ -6,7 +6,7 @@
     │   └── QualityRefused        400   a table is not good enough to learn from
     ├── RowRejected               422   a field has the wrong type or lies outside its range
     ├── NotAuthenticated          401   no key
-    ├── NotAllowed                403   a wrong key
+    ├── NotAllowed                403   a wrong key, or somebody who may not do this
     ├── NotFound                  404   no such use case, version or route
     ├── TooLarge                  413   more rows or bytes than one request may carry
     ├── Overloaded                503   the queue is full; try again soon
@@ -57,7 +57,7 @@ class NotAuthenticated(ForewarnError):
 
 
 class NotAllowed(ForewarnError):
-    """The key is not one of this installation's."""
+    """The key is not one of this installation's, or whoever asks may not do this."""
 
     status = 403
 

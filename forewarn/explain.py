@@ -7,13 +7,14 @@ each from the typical row to this one; they add up exactly too, and each comes w
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.answers import Contribution, Explanation
-from forewarn.estimators import Additive, Blend, Estimator
+from forewarn.calibration import Calibration
+from forewarn.estimators import Additive, Blend, Calibrated, Estimator
 from forewarn.features import Features, Matrix
 from forewarn.fields import FieldSpec, Row
 from forewarn.package import ModelPackage
@@ -63,6 +64,16 @@ class Why:
             method=f"{share:.0%} {self.method} + {rest:.0%} {other.method}",
         )
 
+    def calibrated(self, calibration: Calibration) -> "Why":
+        """The same, stretched so that it adds up to the calibrated margin: each row by one factor of its own, which
+        keeps the fields' shares.
+        """
+        moved = self.values.sum(axis=1)
+        base = calibration(self.base)
+        there = np.where(np.abs(moved) > 1e-12, moved, 1.0)
+        stretch = ((calibration(self.base + moved) - base) / there)[:, None]
+        return replace(self, values=self.values * stretch, errors=self.errors * np.abs(stretch), base=base)
+
 
 def contributions(package: ModelPackage, rows: Sequence[Row], matrix: Matrix) -> Why:
     """What each raw field of each row added to its margin. `matrix` is what the package made of the rows."""
@@ -71,6 +82,8 @@ def contributions(package: ModelPackage, rows: Sequence[Row], matrix: Matrix) ->
 
 def is_slow(estimator: Estimator) -> bool:
     """Whether its contributions are sampled, which takes milliseconds a row and not microseconds."""
+    if isinstance(estimator, Calibrated):
+        return is_slow(estimator.inner)
     if isinstance(estimator, Blend):
         return is_slow(estimator.first) or is_slow(estimator.second)
     return not isinstance(estimator, Additive)
@@ -116,6 +129,8 @@ def recommendation(case: UseCase, decision: Decision, why: Why, index: int) -> s
 
 
 def _why(estimator: Estimator, features: Features, rows: Sequence[Row], matrix: Matrix) -> Why:
+    if isinstance(estimator, Calibrated):
+        return _why(estimator.inner, features, rows, matrix).calibrated(estimator.calibration)
     if isinstance(estimator, Blend):
         first = _why(estimator.first, features, rows, matrix)
         return first.blended(_why(estimator.second, features, rows, matrix), estimator.first_share)

@@ -1,7 +1,10 @@
 """A model package: features, estimator, rule, contract, reference and metrics as one verified folder.
 
 manifest.json      sha256 of every other file
-metadata.yaml      use case, rule, metrics, parameters, data hash, git sha, environment, times
+metadata.yaml      use case, rule, metrics, parameters, data hash, git sha, environment
+evidence.json      what is known of it: comparisons, fairness, slices, curves
+record.json        when it was trained, how long that took, what was judged: the one file that a second training of the
+                   same rows with the same seed writes differently
 features.json      fitted cleaning, derived features         estimator/   native files: UBJ, JSON
 contract.json      what each field may hold and held in training
 reference.json     the training rows' distributions
@@ -28,7 +31,7 @@ from forewarn.usecase import UseCase
 
 MANIFEST = "manifest.json"
 # Counts up when what a package holds changes, so that another release's is told and not misread.
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,8 @@ class ModelPackage:
         rule: by which scores become decisions: the threshold from which the answer is the event, or how far the
             interval reaches below and above a forecast.
         smoke: rows with the scores they must get, checked at every load.
+        record: what a clock or a judge said: see the module.
+        evidence: `Evidence.to_json()`.
     """
 
     case: UseCase
@@ -51,6 +56,13 @@ class ModelPackage:
     reference: dict[str, Any]
     smoke: Sequence[Row] = field(default_factory=tuple)
     version: str = "unregistered"
+    record: dict[str, Any] = field(default_factory=dict)
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What is known of it besides what it scores with, as answers quote it."""
+        return {**self.metadata, **self.record}
 
     def prepare(self, rows: Sequence[Row]) -> Matrix:
         """Validated rows to this version's matrix, float32, shape (n, columns)."""
@@ -75,6 +87,8 @@ class ModelPackage:
         _write(folder / "smoke.json", {"rows": list(self.smoke), "scores": scores.tolist()})
         metadata = {"format": FORMAT, "use_case": self.case.name, "rule": dict(self.rule), **self.metadata}
         (folder / "metadata.yaml").write_text(yaml.safe_dump(metadata, sort_keys=False))
+        _write(folder / "evidence.json", self.evidence)
+        _write(folder / "record.json", self.record)
         _write(folder / MANIFEST, {name: _sha256(folder / name) for name in _files(folder)})
         return folder
 
@@ -86,7 +100,7 @@ class ModelPackage:
             PackageDamaged: a file is missing, added or changed, or a score differs.
         """
         verify(folder)
-        card = metadata(folder)
+        card = yaml.safe_load((folder / "metadata.yaml").read_text())
         if card.get("format") != FORMAT:
             raise PackageDamaged(
                 f"{folder}: was made by another release of Forewarn; train {case.name} anew, and move this aside"
@@ -104,6 +118,8 @@ class ModelPackage:
             reference=_read(folder / "reference.json"),
             smoke=tuple(smoke["rows"]),
             version=version,
+            record=_read(folder / "record.json"),
+            evidence=_read(folder / "evidence.json"),
         )
         package._prove(smoke["scores"])
         return package
@@ -149,9 +165,9 @@ def manifest(folder: Path) -> dict[str, str]:
 
 
 def metadata(folder: Path) -> dict[str, Any]:
-    """What is known of a package besides what it scores with."""
+    """What is known of a package besides what it scores with: `ModelPackage.card`."""
     found: dict[str, Any] = yaml.safe_load((folder / "metadata.yaml").read_text())
-    return found
+    return {**found, **_read(folder / "record.json")}
 
 
 def contract(case: UseCase, rows: Sequence[Row]) -> dict[str, Any]:

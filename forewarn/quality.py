@@ -28,6 +28,7 @@ class QualityReport:
         absent: optional columns that the table does not have.
         dropped: columns too empty to be used.
         violations: what the gate refuses, a sentence each.
+        notes: what is odd and does no harm.
     """
 
     rows: int
@@ -38,6 +39,7 @@ class QualityReport:
     absent: tuple[str, ...]
     dropped: tuple[str, ...]
     violations: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""

@@ -1,7 +1,7 @@
 """Experiments and model versions. The only file that knows MLflow."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import time
 from typing import Any
@@ -9,18 +9,23 @@ from typing import Any
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
+from mlflow.entities import DatasetInput, InputTag, Metric, Param
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, Schema, TensorSpec
 
 from forewarn.errors import NotFound
-from forewarn.fields import FieldSpec
+from forewarn.fields import FieldSpec, Row
 from forewarn.settings import PROJECT, Settings
+from forewarn.tasks import Vector
 from forewarn.usecase import UseCase
 
 CHAMPION = "champion"
 PARENT = "mlflow.parentRunId"
+# MLflow refuses longer ones.
+MOST_TAG = 5000
+MOST_DIGEST = 36
 # What loads a registered package in a bare environment; no service dependency among them.
 REQUIREMENTS = [
     "numpy",
@@ -77,7 +82,26 @@ class Registry:
         self._write(run, metrics=metrics)
         self._client.set_terminated(run)
 
-    def register(self, case: UseCase, run: str, folder: Path) -> str:
+    def log_table(
+        self, run: str, case: UseCase, rows: Sequence[Row], labels: Vector, *, name: str, digest: str
+    ) -> None:
+        """Say which table a run learned from: its name, hash, size and columns; none of its rows (S2-37)."""
+        columns = {spec.wire: [row[spec.name] for row in rows] for spec in case.inputs}
+        frame = pd.DataFrame(columns).astype({spec.wire: _dtype(spec) for spec in case.inputs})
+        told = mlflow.data.from_pandas(  # type: ignore[attr-defined]
+            frame.assign(**{case.target: labels}),
+            targets=case.target,
+            name=name,
+            digest=digest[:MOST_DIGEST] or None,
+        )
+        tag = InputTag(key="mlflow.data.context", value="training")
+        self._client.log_inputs(run, datasets=[DatasetInput(dataset=told._to_mlflow_entity(), tags=[tag])])
+
+    def log_files(self, run: str, folder: Path, *, below: str) -> None:
+        """Every file of a folder as artefacts of a run."""
+        self._client.log_artifacts(run, str(folder), below)
+
+    def register(self, case: UseCase, run: str, folder: Path, *, tags: Mapping[str, str] | None = None) -> str:
         """Log a package as an MLflow model of this run and register it; the version, such as "v3"."""
         mlflow.set_tracking_uri(self.uri)
         mlflow.set_registry_uri(self.uri)
@@ -93,8 +117,28 @@ class Registry:
             )
         if not self._client.search_registered_models(f"name = '{case.name}'"):
             self._client.create_registered_model(case.name, description=case.title)
-        made = self._client.create_model_version(case.name, logged.model_uri, run_id=run, model_id=logged.model_id)
+        made = self._client.create_model_version(
+            case.name, logged.model_uri, run_id=run, model_id=logged.model_id, tags=dict(tags or {})
+        )
         return f"v{made.version}"
+
+    def note(self, case: UseCase, version: str, tags: Mapping[str, str]) -> None:
+        """Write tags on a version; those of the same name are replaced."""
+        for key, value in tags.items():
+            self._client.set_model_version_tag(case.name, _digits(version), key, value[:MOST_TAG])
+
+    def tags(self, case: UseCase, version: str) -> dict[str, str]:
+        """A version's tags.
+
+        Raises:
+            NotFound: no such version.
+        """
+        return dict(self._version(case, version).tags)
+
+    def versions(self, case: UseCase) -> dict[str, dict[str, str]]:
+        """Every registered version with its tags, oldest first."""
+        found = self._client.search_model_versions(f"name = '{case.name}'", max_results=1000)
+        return {f"v{one.version}": dict(one.tags) for one in sorted(found, key=lambda one: int(one.version))}
 
     def promote(self, case: UseCase, version: str) -> None:
         """Point the alias champion at a version."""
@@ -113,16 +157,19 @@ class Registry:
         Raises:
             NotFound: no such version.
         """
-        try:
-            found = self._client.get_model_version(case.name, _digits(version))
-        except MlflowException:
-            raise NotFound(
-                f"{case.name} has no registered version {version}; `forewarn status` lists those there are"
-            ) from None
+        found = self._version(case, version)
         local = mlflow.artifacts.download_artifacts(
             f"models:/{case.name}/{found.version}", registry_uri=self.uri, tracking_uri=self.uri
         )
         return next(Path(local).glob("data/*"))
+
+    def _version(self, case: UseCase, version: str) -> ModelVersion:
+        try:
+            return self._client.get_model_version(case.name, _digits(version))
+        except MlflowException:
+            raise NotFound(
+                f"{case.name} has no registered version {version}; `forewarn release list` names those there are"
+            ) from None
 
     def _experiment(self, case: UseCase) -> str:
         found = self._client.get_experiment_by_name(case.name)
@@ -153,12 +200,16 @@ def _signature(case: UseCase) -> ModelSignature:
 def _example(case: UseCase) -> pd.DataFrame:
     """Made-up rows without a subject; MLflow scores them once to prove that the logged model answers."""
     frame = pd.DataFrame(case.sample(2, seed=1)).reindex(columns=[spec.wire for spec in case.fields])
-    return frame.astype({spec.wire: "float64" if _kind(spec) == "double" else object for spec in case.fields})
+    return frame.astype({spec.wire: _dtype(spec) for spec in case.fields})
 
 
 def _kind(spec: FieldSpec) -> str:
     coded = any(isinstance(level, int) for level in spec.levels)
     return "double" if spec.kind == "number" or coded else "string"
+
+
+def _dtype(spec: FieldSpec) -> Any:
+    return "float64" if _kind(spec) == "double" else object
 
 
 def _digits(version: str) -> str:

@@ -43,14 +43,14 @@ class Releases:
             aside.rename(target)
         return target
 
-    def promote(self, case: UseCase, version: str) -> None:
-        """Make an admitted version the champion, by one rename.
+    def promote(self, case: UseCase, version: str, *, by: str = "", why: str = "", at: str = "") -> None:
+        """Make an admitted version the champion, by one rename; who did that, why and when is kept beside it.
 
         Raises:
             NotFound: the version is not in the store.
         """
         self.folder(case, version)
-        state.write_json(self._store / case.name / STATE, {"champion": version})
+        state.write_json(self._store / case.name / STATE, {"champion": version, "by": by, "why": why, "at": at})
 
     def champion(self, case: UseCase) -> str | None:
         """The version that answers now; None before the first one."""

@@ -1,5 +1,6 @@
 """Where things are: read from FOREWARN_* once, at the edge, and passed down."""
 
+import getpass
 from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
@@ -34,6 +35,8 @@ class Settings(BaseSettings):
     port: int | None = Field(default=None, ge=1, le=65535, description="HTTP port; else serve_config.yaml's.")
     use_cases: Path | None = Field(default=None, description="Folder of further use cases.")
     features_uri: str = Field(default="", description="Feature store, as postgresql://…; empty: SQLite in home.")
+    user: str = Field(default="", description="Who decides here; empty: the user of this machine.")
+    four_eyes: bool = Field(default=False, description="Whoever trained a version may not approve it.")
     dashboard_port: int = Field(default=8265, ge=1, le=65535, description="Ray dashboard, localhost only.")
 
     @field_validator("home", "use_cases")
@@ -42,9 +45,19 @@ class Settings(BaseSettings):
         return folder.expanduser().resolve() if folder else None
 
     @property
+    def whoami(self) -> str:
+        """Whose decision it is."""
+        return self.user or getpass.getuser()
+
+    @property
     def mlflow_uri(self) -> str:
         """Absolute, because Ray's workers run in other folders than the driver."""
         return self.tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
+
+    @property
+    def has_registry(self) -> bool:
+        """Whether versions may be registered already."""
+        return bool(self.tracking_uri) or (self.home / "mlflow.db").exists()
 
     @property
     def artifacts(self) -> Path:
@@ -55,6 +68,11 @@ class Settings(BaseSettings):
     def packages(self) -> Path:
         """Packages that may serve: packages/<use_case>/<version>/."""
         return self.home / "packages"
+
+    @property
+    def exports(self) -> Path:
+        """What other tools read: models/<use_case>/<version>/ with the card."""
+        return self.home / "models"
 
     @property
     def searches(self) -> Path:

@@ -7,7 +7,7 @@ threshold, an interval) is learned in training and travels in the package.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,18 @@ LOW_MEDIUM_HIGH = (
     Band(at_least=0.3, level="medium"),
     Band(at_least=0.7, level="high"),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """What a wrong answer costs, in any unit: a missed event, and a false alarm."""
+
+    missed: float = 5.0
+    false_alarm: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.missed <= 0 or self.false_alarm <= 0:
+            raise ValueError(f"costs must be above 0, got {self.missed} and {self.false_alarm}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +89,15 @@ class Classification:
     Attributes:
         event: the label's value that Forewarn warns of.
         verdicts: the answer's words for (no event, event).
+        threshold: what the threshold is chosen by: the highest F1, the lowest cost by `costs`, or always 0.5.
     """
 
     event: str
     verdicts: tuple[str, str] = ("No", "Yes")
     bands: tuple[Band, ...] = LOW_MEDIUM_HIGH
     algorithms: tuple[str, ...] = ("xgboost", "logistic")
+    threshold: Literal["f1", "cost", "half"] = "f1"
+    costs: Costs = Costs()
 
     metric: ClassVar[str] = "roc_auc"
     larger_is_better: ClassVar[bool] = True

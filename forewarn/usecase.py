@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from forewarn.answers import Api, Example
 from forewarn.fields import FieldSpec, Row, RowModel
+from forewarn.policy import Expectation, Fairness, Gates
 from forewarn.tasks import Task
 
 Columns = Mapping[str, NDArray[Any]]
@@ -79,6 +80,11 @@ class UseCase:
         occasion: fields about the occasion and not the subject, which the feature store therefore does not keep.
         otherwise, hinge: the profile that answers where the field `hinge` was not sent.
         refresh_hours: how often the feature store is to be refreshed; twice that is stale.
+        when: the field that says when a row was seen; validation then trains on what came before. Empty: no time.
+        slices: fields by whose groups quality is reported; protected ones are reported by `fairness` anyway.
+        edges: number field -> where its bands begin, for slices and fairness; else its tertiles.
+        expects: directional tests.
+        gates, fairness: what a version must pass.
     """
 
     name: str
@@ -103,11 +109,18 @@ class UseCase:
     otherwise: "UseCase | None" = None
     hinge: str = ""
     refresh_hours: float = 24.0
+    when: str = ""
+    slices: tuple[str, ...] = ()
+    edges: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    expects: tuple[Expectation, ...] = ()
+    gates: Gates = field(default_factory=Gates)
+    fairness: Fairness = field(default_factory=Fairness)
     examples: tuple[Example, ...] = ()
 
     def __post_init__(self) -> None:
-        named = {self.key, self.hinge} - {""} | self.unused | self.protected | self.sensitive | self.occasion
+        named = {self.key, self.hinge, self.when} - {""} | self.unused | self.protected | self.sensitive | self.occasion
         named |= self.stand_ins.keys() | {advice.field for advice in self.advice}
+        named |= {*self.slices, *self.edges, *(expected.field for expected in self.expects)}
         if unknown := named - self.row.model_fields.keys():
             raise ValueError(f"{self.name}: {sorted(unknown)} are not fields of {self.row.__name__}")
         if not self.examples:

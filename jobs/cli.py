@@ -12,7 +12,7 @@ from rich.table import Table
 from forewarn import keys, usecases
 from forewarn.releases import Releases
 from forewarn.settings import Settings
-from jobs import cluster, evaluate, machine, refresh_features, score, terminal, train, up
+from jobs import cluster, evaluate, machine, refresh_features, release, score, terminal, train, up
 
 app = typer.Typer(
     help="Warns early: who may leave, which customers may go, how many hours will be lost.",
@@ -25,6 +25,7 @@ app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(score.score)
 app.command()(refresh_features.refresh_features)
+app.add_typer(release.app, name="release")
 
 
 @app.command()

@@ -22,7 +22,10 @@ def evaluate(
     use_case: Annotated[str, typer.Argument(help="Which use case; `forewarn status` lists them.")],
     data: Annotated[str, typer.Option(help="Labelled rows: a CSV or Parquet file, or a database or S3 URI.")],
     query: Annotated[str, typer.Option(help="SELECT to run, where the URI is a database.")] = "",
-    version: Annotated[str | None, typer.Option(help="Which version, such as v3; else the champion.")] = None,
+    version: Annotated[
+        str | None,
+        typer.Option(help="Which version, such as v3; else the champion, or the newest before there is one."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line on stdout.")] = False,
 ) -> None:
     """Score a labelled file and print how good it was: ROC-AUC and the majority baseline, or MAE and the median's.
@@ -56,18 +59,20 @@ def measure(case: UseCase, raw: list[dict[str, Any]], package: ModelPackage) -> 
 def open_version(case: UseCase, version: str | None, settings: Settings) -> ModelPackage:
     """A version from the package store, or from the registry if it never got into the store.
 
+    Unless one is named: the champion, or before there is one the newest, whatever it waits for.
+
     Raises:
-        NotFound: no such version, or no champion.
+        NotFound: no such version, or none at all.
     """
     releases = Releases(settings.packages)
     wanted = version or releases.champion(case)
-    if wanted is None:
-        raise NotFound(f"{case.name} has no champion yet; train one with `forewarn train {case.name}`")
-    wanted = f"v{wanted.removeprefix('v')}"
-    if wanted in releases.versions(case):
+    if wanted and (wanted := f"v{wanted.removeprefix('v')}") in releases.versions(case):
         return releases.load(case, wanted)
     from forewarn.registry import Registry  # MLflow takes seconds to import
 
+    wanted = wanted or next(reversed(Registry(settings).versions(case)), None)
+    if wanted is None:
+        raise NotFound(f"{case.name} has no version yet; train one with `forewarn train {case.name}`")
     return ModelPackage.load(case, Registry(settings).fetch(case, wanted), version=wanted)
 
 

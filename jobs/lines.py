@@ -103,7 +103,7 @@ class Scorer:
     def _told(self, case: UseCase, rows: scoring.Rows) -> Iterator[Row]:
         package, explained = self._packages[case.name], self._order.explained
         scores = scoring.score(package, rows.values, why=explained or case.recommends)
-        answers = answering.tell(case, rows, scores, package.metadata, at=self._order.at, explained=explained)
+        answers = answering.tell(case, rows, scores, package.card, at=self._order.at, explained=explained)
         for row, answer in zip(rows.values, answers, strict=True):
             yield {subject(case): ids.text_of(row[case.key]), **flat(answer)} if case.key else flat(answer)
 

@@ -19,7 +19,6 @@ from rich.progress import (
 )
 
 from forewarn.errors import CannotStart, ForewarnError
-from forewarn.tasks import Task
 
 # Progress goes to stderr, so that stdout carries results alone and can be piped.
 console = Console(stderr=True, highlight=False)
@@ -38,18 +37,18 @@ class Watch:
         console.print(f"[green]✓[/] {doing} [dim]({monotonic() - began:.0f} s)[/]")
 
     @contextmanager
-    def searching(self, task: Task, trials: int) -> Iterator[Callable[[float, bool], None]]:
+    def searching(self, metric: str, trials: int, *, larger_is_better: bool) -> Iterator[Callable[[float, bool], None]]:
         """Trials ended, the best so far, the time spent; a line a trial where there is no terminal to draw on."""
         best: list[float] = []
-        wins = max if task.larger_is_better else min
-        with _bar(task.metric) as progress:
+        wins = max if larger_is_better else min
+        with _bar(metric) as progress:
             bar = progress.add_task("search", total=trials, best="–")
 
             def tell(score: float, whole: bool) -> None:
                 best[:] = [wins([score, *best])] if whole else best
                 progress.update(bar, advance=1, best=f"{best[0]:.3f}" if best else "–")
                 if not console.is_terminal:
-                    console.print(f"  trial ended: {task.metric} {score:.4f}{'' if whole else ', stopped early'}")
+                    console.print(f"  trial ended: {metric} {score:.4f}{'' if whole else ', stopped early'}")
 
             yield tell
             done, seconds = progress.tasks[0].completed, progress.tasks[0].elapsed or 0

@@ -5,18 +5,21 @@ import sys
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from forewarn import keys, usecases
-from forewarn.errors import BadInput
+from forewarn.errors import BadInput, CannotStart
 from forewarn.releases import Releases
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
-from jobs import cluster, machine, terminal, train
+from jobs import cluster, machine, release, terminal, train
 from jobs.deploy import CONFIG, Application
+
+if TYPE_CHECKING:
+    from training.order import Trained
 
 # On made-up rows a model is there to be looked at, and four use cases are waiting.
 MADE_UP_TRIALS = 12
@@ -25,13 +28,13 @@ MADE_UP_SECONDS = 12.0
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedTraining:
-    """A training to do before serving, and how long its search is unless that is said."""
+    """A training to do before serving, and how long its search is unless that is said; None is the preset's own."""
 
     case: UseCase
     raw: list[dict[str, Any]]
     origin: dict[str, str]
-    trials: int
-    seconds: float
+    trials: int | None
+    seconds: float | None
 
 
 def up(
@@ -66,18 +69,47 @@ def up(
         _stop_on_signals()
         for training in trainings:
             terminal.console.print(f"[bold]{training.case.name}[/]: training on {escape(training.origin['name'])}")
-            train.say(
-                train.run(
-                    training.case, training.raw, training.origin, settings,
-                    trials=trials or training.trials, seconds=budget_s or training.seconds,
-                )
-            )  # fmt: skip
+            wishes = train.Wishes(trials=trials or training.trials, budget_s=budget_s or training.seconds)
+            trained = train.run(training.case, training.raw, training.origin, settings, wishes)
+            train.say(trained)
+            try:
+                let_in(training.case, trained, settings)
+            except CannotStart as error:
+                if training.trials is None:
+                    raise
+                terminal.complain(error)  # of made-up rows one model less is no reason not to start
         key = keys.installation_key(settings.keys, settings.local_key, given=settings.api_key.get_secret_value())
         with watch.step("Deploying"):
             application.deploy(found["dashboard"])
         _welcome(application, key, found["dashboard"])
         signal.pause()
     terminal.console.print("[green]✓[/] Stopped what was started here, and nothing else")
+
+
+def let_in(case: UseCase, trained: "Trained", settings: Settings) -> None:
+    """Approve what passed its gates in the name of whoever started this, unless another pair of eyes is asked for.
+
+    Raises:
+        CannotStart: there is no version that may serve.
+    """
+    from forewarn import approval  # MLflow takes seconds to import
+
+    if trained.status == approval.PENDING and not settings.four_eyes:
+        why = "asked for by `forewarn up`, and every gate was passed"
+        standing = approval.approve(case, trained.version, settings, by=settings.whoami, why=why)
+        release.tell(case, standing, settings)
+        terminal.console.print(f"[green]✓[/] approved by {escape(settings.whoami)}, and champion")
+    elif trained.champion is None:
+        wanted = "--why '…' --by SOMEBODY-ELSE" if trained.status == approval.PENDING else ""
+        remedy = (
+            f"forewarn release approve {case.name} {trained.version} {wanted}"
+            if wanted
+            else "mend the data, or the gates"
+        )
+        raise CannotStart(
+            f"{case.name} {trained.version} is {trained.status}, and no other version may serve: "
+            f"{'; '.join(trained.reasons) or 'FOREWARN_FOUR_EYES is set'}; {remedy}"
+        )
 
 
 def down() -> None:
@@ -106,6 +138,7 @@ def _planned(application: Application, given: list[str], settings: Settings) -> 
     releases = Releases(settings.packages)
     cases = [usecases.get(name) for name in application.use_cases]
     wanted = [case for case in cases if case.name in files or not _has_champion(case, releases)]
+    _refuse_waiting([case for case in wanted if case.name not in files], settings)
     return [_plan(case, files.get(case.name)) for case in wanted]
 
 
@@ -119,9 +152,29 @@ def _has_champion(case: UseCase, releases: Releases) -> bool:
     return version is not None and releases.load(case, version).version == version
 
 
+def _refuse_waiting(cases: list[UseCase], settings: Settings) -> None:
+    """Nothing is made up in the place of a version that waits to be let in.
+
+    Raises:
+        CannotStart: naming it, and how to let it in.
+    """
+    if not cases or not settings.has_registry:
+        return
+    from forewarn import approval  # MLflow takes seconds to import
+
+    for case in cases:
+        waiting = [one for one in approval.standings(case, settings) if one.status == approval.PENDING]
+        if waiting:
+            version = waiting[-1].version
+            raise CannotStart(
+                f"{case.name}: {version} waits for approval, and nothing else may serve; "
+                f"forewarn release approve {case.name} {version} --why '…', or give --data {case.name}=FILE"
+            )
+
+
 def _plan(case: UseCase, file: str | None) -> PlannedTraining:
     raw, origin = train.rows_of(case, file)
-    trials, seconds = (train.DEFAULT_TRIALS, train.DEFAULT_SECONDS) if file else (MADE_UP_TRIALS, MADE_UP_SECONDS)
+    trials, seconds = (None, None) if file else (MADE_UP_TRIALS, MADE_UP_SECONDS)
     return PlannedTraining(case=case, raw=raw, origin=origin, trials=trials, seconds=seconds)
 
 

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
+import hypothesis
 import pytest
 
 from forewarn import drift, keys, performance, scoring, usecases
@@ -21,9 +22,15 @@ from forewarn.releases import Releases
 from forewarn.settings import PROJECT, Settings
 from forewarn.spaces import STARTING_POINTS
 from forewarn.usecase import UseCase
-from jobs import cluster, train
+from jobs import cluster, train, up
 from jobs.deploy import CONFIG, Application
-from training.pipeline import Trained
+
+if TYPE_CHECKING:
+    from training.order import Trained  # which imports Ray, whose environment is not prepared yet
+
+# A loaded machine is no failure; each test has its own timeout.
+hypothesis.settings.register_profile("forewarn", deadline=None)
+hypothesis.settings.load_profile("forewarn")
 
 CASES = list(usecases.every().values())
 
@@ -120,7 +127,7 @@ class Service:
     application: Application
     dashboard: str
     address: str
-    trained: Trained
+    trained: "Trained"
     client: httpx.Client
 
     @contextmanager
@@ -149,7 +156,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     installed(settings, [other for other in CASES if other is not case])
     with cluster.started(settings) as found:
         raw, origin = train.rows_of(case, None)
-        trained = train.run(case, raw, origin, settings, trials=8, seconds=60)
+        trained = train.run(case, raw, origin, settings, train.Wishes(trials=8, budget_s=60, by="trainer"))
+        up.let_in(case, trained, settings)
         key = keys.installation_key(settings.keys, settings.local_key)
         application.deploy(found["dashboard"])
         with httpx.Client(base_url=application.url, headers={"X-API-Key": key}, timeout=30) as client:

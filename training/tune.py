@@ -1,41 +1,37 @@
 """The search: Ray Tune runs trials in parallel, Optuna proposes them, ASHA ends the hopeless ones early.
 
-A trial is one algorithm with one set of hyperparameters, cross-validated fold by fold in one thread. Proposals
-and results are kept in files as they come, so a search whose driver died goes on where it stopped.
+A trial is one recipe, cross-validated fold by fold in one thread. Results are kept in a file as they come, so a search
+whose driver died goes on where it stopped, and goes on as it would have gone.
 """
 
 import json
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+import ray
 from ray import tune
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import ASHAScheduler
-from ray.tune.search.optuna import OptunaSearch
 
 from forewarn import performance
 from forewarn.errors import ForewarnError
-from forewarn.estimators import FITTERS
-from forewarn.spaces import SPACES, STARTING_POINTS, Range
 from forewarn.tasks import Task
 from training.data import Fold
+from training.presets import Preset
+from training.proposals import FOLDS, STOPPABLE, Halving, InOrder, Listed, Proposals, Sampled
+from training.recipes import Balance, Recipe
 
-STUDY = "search"
 FINISHED = "finished.jsonl"
-# Trials of these may end early. A linear fit is over before ASHA could stop it, and its best is always wanted.
-STOPPABLE = frozenset({"xgboost", "xgboost_absolute"})
+WIDTH = "width"
 # Below one CPU, so that two trials still fit on two cores beside a serving application's 0.4.
 CPUS_PER_TRIAL = 0.75
-# After three folds the worse half of the trials ends; with fewer the fold-to-fold noise decides (docs/decisions/0004).
-GRACE_FOLDS = 3
+# A wider search waits less for its slowest trial, and learns later from each.
+WIDTH_PER_SLOT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,30 +44,61 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """One trial that came to its end: its mean selection metric over the folds it lived to see."""
+    """One trial that came to its end.
 
-    name: str
+    Attributes:
+        number: in the order of proposals, from 0.
+        score: mean selection metric over the folds it lived to see; `seen` its running means, fold by fold.
+        whole: whether it saw every fold.
+    """
+
+    number: int
     algorithm: str
     params: dict[str, float]
+    balance: Balance
     score: float
-    folds: int
+    seen: list[float]
     whole: bool
     seconds: float
+
+    @property
+    def name(self) -> str:
+        """As the registry calls it."""
+        return f"{self.algorithm}-{self.number:03d}"
+
+    @property
+    def recipe(self) -> Recipe:
+        """What was tried."""
+        return Recipe(algorithm=self.algorithm, params=self.params, balance=self.balance)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """The best parameters of each algorithm, and how many trials it took."""
+    """What a search came to.
 
-    best: dict[str, dict[str, float]]
+    Attributes:
+        best: algorithm -> its best recipe; scores: algorithm -> that one's mean selection metric.
+        trials: all that ended, in the order in which they were proposed.
+    """
+
+    best: dict[str, Recipe]
     scores: dict[str, float]
-    trials: int
+    trials: list[Finished]
+
+    def balances(self, task: Task) -> dict[str, float]:
+        """Each way to balance -> the best mean that it reached."""
+        pick = max if task.larger_is_better else min
+        whole = [trial for trial in self.trials if trial.whole]
+        ways = sorted({trial.balance for trial in whole})
+        return {way: pick(trial.score for trial in whole if trial.balance == way) for way in ways}
 
 
 def search(
     folds: list[Fold],
     *,
     task: Task,
+    preset: Preset,
+    balances: tuple[Balance, ...] = ("none",),
     budget: Budget,
     seed: int,
     folder: Path,
@@ -79,15 +106,18 @@ def search(
 ) -> Found:
     """Search until the budget is spent; `heard` is told of each finished trial.
 
-    The folder keeps the journal until the caller removes it. If one is there already, its trials count.
+    The folder keeps the record until the caller removes it. If one is there already, its trials count. The same
+    folds, seed and number of trials give the same trials, unless the clock ends the search.
 
     Raises:
         ForewarnError: not one trial finished.
     """
-    done = finished_before(folder)
-    if len(done) < budget.trials:
-        recorder = _Recorder(folder / FINISHED, task.metric, len(folds), heard)
-        ran = _tuner(folds, task, budget, seed, folder, recorder, done=len(done)).fit()
+    folder.mkdir(parents=True, exist_ok=True)
+    done = {trial.number: trial for trial in finished_before(folder)}
+    if len(done) < min(budget.trials, len(preset.points) or budget.trials):
+        recorder = _Recorder(folder / FINISHED, preset.metric, len(folds), heard)
+        proposals: Proposals = Listed(preset.points) if preset.points else Sampled(task, balances, seed=seed)
+        ran = _tuner(folds, task, preset, budget, seed, folder, recorder, proposals, done).fit()
         if ran.errors and not recorder.recorded_any:
             raise ForewarnError(f"every trial failed; the first: {str(ran.errors[0]).strip().splitlines()[-1]}")
     return _best(task, finished_before(folder))
@@ -96,92 +126,93 @@ def search(
 def _tuner(
     folds: list[Fold],
     task: Task,
+    preset: Preset,
     budget: Budget,
     seed: int,
     folder: Path,
     recorder: "_Recorder",
-    *,
-    done: int,
+    proposals: Proposals,
+    done: Mapping[int, Finished],
 ) -> tune.Tuner:
-    trainable = tune.with_parameters(run_trial, folds=folds, task=task, seed=seed)
-    metric, mode, algorithms = task.metric, "max" if task.larger_is_better else "min", task.algorithms
-    proposals = OptunaSearch(
-        partial(propose, algorithms=algorithms),
-        metric=metric,
-        mode=mode,
-        # The sampler's own dice start elsewhere after a resume: the same seed would propose the same again.
-        sampler=optuna.samplers.TPESampler(seed=seed + done),
-        points_to_evaluate=None if done else _starting_points(algorithms),
-        storage=_journal(folder),
-        study_name=STUDY,
+    asked = {"metric": preset.metric, "mode": "max" if task.larger_is_better else "min"}
+    width = _width(folder)
+    scores = {number: trial.score for number, trial in done.items()}
+    halving = None if preset.points else _halving(len(folds), width, done, asked)
+    milestones = halving.milestones if halving else ()
+    trainable = tune.with_parameters(
+        run_trial, folds=folds, task=task, seed=seed, metric=preset.metric, milestones=milestones
     )
+    # A trial that the budget cut off before its first fold has no metrics, and Tune says so at length.
+    logging.getLogger("ray.tune.analysis").setLevel(logging.ERROR)
     return tune.Tuner(
         tune.with_resources(trainable, {"cpu": CPUS_PER_TRIAL}),
         tune_config=tune.TuneConfig(
-            search_alg=proposals,
-            scheduler=_Asha(metric=metric, mode=mode, max_t=len(folds), grace_period=min(GRACE_FOLDS, len(folds)),
-                            reduction_factor=2),
-            num_samples=budget.trials - done,
-            time_budget_s=budget.seconds,
+            search_alg=InOrder(proposals, width=width, before=scores, **asked),
+            scheduler=halving,
+            num_samples=budget.trials - len(done),
+            time_budget_s=budget.seconds if isfinite(budget.seconds) else None,
             reuse_actors=True,
             trial_name_creator=_name,
             trial_dirname_creator=_name,
         ),
         run_config=tune.RunConfig(name="tune", storage_path=str(folder), verbose=0, callbacks=[recorder]),
-    )  # fmt: skip
+    )
 
 
-def run_trial(config: dict[str, Any], *, folds: list[Fold], task: Task, seed: int) -> None:
-    """Cross-validate one configuration, reporting the mean so far after every fold. Runs on a worker."""
-    algorithm = config["algorithm"]
-    params = own_params(algorithm, config)
+def run_trial(
+    config: dict[str, Any], *, folds: list[Fold], task: Task, seed: int, metric: str, milestones: tuple[int, ...]
+) -> None:
+    """Cross-validate one recipe; the mean so far is told where the trial may be stopped, and in the end.
+
+    Runs on a worker. A report costs 0.1 s: one a fold took as long as fitting the folds.
+    """
+    recipe = recipe_of(config)
+    scores: list[float] = []
     seen: list[float] = []
     for fold in folds:
-        estimator = FITTERS[algorithm](fold.train, fold.train_labels, fold.levels, seed=seed, **params)
-        seen.append(performance.selection(task, fold.test_labels, estimator.margins(fold.test)))
-        tune.report({task.metric: float(np.mean(seen))})
+        estimator = recipe.fit(fold.train, fold.train_labels, fold.levels, seed=seed)
+        scores.append(performance.selection(task, fold.test_labels, estimator.margins(fold.test), metric))
+        seen.append(float(np.mean(scores)))
+        if len(seen) == len(folds) or len(seen) in milestones:
+            tune.report({metric: seen[-1], FOLDS: len(seen), "seen": list(seen)})
 
 
-def propose(trial: optuna.Trial, *, algorithms: tuple[str, ...]) -> dict[str, str]:
-    """Define-by-run: the algorithm whose turn it is, with its own hyperparameters, named `algorithm:parameter`."""
-    algorithm = turn(trial.number, algorithms)
-    for name, extent in SPACES[algorithm].items():
-        _suggest(trial, f"{algorithm}:{name}", extent)
-    return {"algorithm": algorithm}
+def recipe_of(config: Mapping[str, Any]) -> Recipe:
+    """The recipe in a trial's configuration."""
+    return Recipe(algorithm=config["algorithm"], params=dict(config["params"]), balance=config["balance"])
 
 
-def turn(number: int, algorithms: tuple[str, ...]) -> str:
-    """Which algorithm the trial of that number is for.
-
-    By turns, not by merit: the blend wants the best of each, and a sampler that may choose spends the budget on
-    whichever leads. After the starting points the first, which has most to tune, gets seven trials of eight.
-    """
-    if number < len(_starting_points(algorithms)):
-        return algorithms[number % len(algorithms)]
-    eighth, place = divmod(number, 8)
-    return algorithms[1 + eighth % (len(algorithms) - 1)] if place == 7 and len(algorithms) > 1 else algorithms[0]
+def finished_before(folder: Path) -> list[Finished]:
+    """Trials that ended so far, in the order in which they were proposed."""
+    record = folder / FINISHED
+    # Only whole lines: the last one of a driver that was killed may be torn.
+    lines = record.read_text().rpartition("\n")[0].splitlines() if record.exists() else []
+    return sorted((Finished(**json.loads(line)) for line in lines), key=lambda trial: trial.number)
 
 
-def own_params(algorithm: str, config: dict[str, Any]) -> dict[str, float]:
-    """The parameters of one algorithm out of a trial's flat configuration."""
-    prefix = f"{algorithm}:"
-    return {name.removeprefix(prefix): value for name, value in config.items() if name.startswith(prefix)}
+def _width(folder: Path) -> int:
+    """Twice as many trials as fit on the cluster; a resumed search keeps its own, whatever it runs on now."""
+    note = folder / WIDTH
+    if not note.exists():
+        resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        slots = int(resources.get("CPU", 1) // CPUS_PER_TRIAL)
+        note.write_text(str(WIDTH_PER_SLOT * max(1, slots)))
+    return int(note.read_text())
 
 
-class _Asha(ASHAScheduler):
-    """Asynchronous successive halving among the algorithms that it may stop."""
-
-    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        if trial.config["algorithm"] not in STOPPABLE:
-            return str(self.CONTINUE)
-        return str(super().on_trial_result(tune_controller, trial, result))
+def _halving(folds: int, width: int, done: Mapping[int, Finished], asked: dict[str, str]) -> Halving:
+    halving = Halving(folds=folds, width=width, **asked)
+    for number, trial in done.items():
+        if trial.algorithm in STOPPABLE:
+            halving.remember(number, trial.seen)
+    return halving
 
 
 class _Recorder(tune.Callback):
     """Hears of ended trials in the driver and writes them down. Tune pickles it; the listener stays behind."""
 
     def __init__(self, record: Path, metric: str, folds: int, heard: Callable[[Finished], None] | None):
-        self._record = record
+        self._record = _mended(record)
         self._metric = metric
         self._folds = folds
         self._heard = heard
@@ -201,35 +232,23 @@ class _Recorder(tune.Callback):
             self._heard(finished)
 
 
+def _mended(record: Path) -> Path:
+    """Without a torn last line, to which the next one would be joined."""
+    if record.exists():
+        os.truncate(record, record.read_bytes().rfind(b"\n") + 1)
+    return record
+
+
 def _finished(trial: Trial, metric: str, folds: int) -> Finished:
     result = trial.last_result
-    algorithm = trial.config["algorithm"]
-    done = int(result["training_iteration"])
     return Finished(
-        name=str(trial),
-        algorithm=algorithm,
-        params=own_params(algorithm, trial.config),
+        number=trial.config["number"],
+        **recipe_of(trial.config).to_json(),
         score=float(result[metric]),
-        folds=done,
-        whole=done == folds,
+        seen=[float(mean) for mean in result["seen"]],
+        whole=len(result["seen"]) == folds,
         seconds=float(result["time_total_s"]),
     )
-
-
-def _journal(folder: Path) -> JournalStorage:
-    folder.mkdir(parents=True, exist_ok=True)
-    optuna.logging.set_verbosity(logging.WARNING)
-    # A trial that the budget cut off before its first fold has no metrics, and Tune says so at length.
-    logging.getLogger("ray.tune.analysis").setLevel(logging.ERROR)
-    return JournalStorage(JournalFileBackend(str(folder / "journal.log")))
-
-
-def finished_before(folder: Path) -> list[Finished]:
-    """Trials that ended in an earlier run of this search."""
-    record = folder / FINISHED
-    # Only whole lines: the last one of a driver that was killed may be torn.
-    lines = record.read_text().rpartition("\n")[0].splitlines() if record.exists() else []
-    return [Finished(**json.loads(line)) for line in lines]
 
 
 def _best(task: Task, trials: list[Finished]) -> Found:
@@ -237,30 +256,15 @@ def _best(task: Task, trials: list[Finished]) -> Found:
     whole = [trial for trial in trials if trial.whole]
     if not whole:
         raise ForewarnError("the search ended before one trial saw every fold; give it more seconds (--budget-s)")
-    ranked = sorted(whole, key=lambda trial: trial.score, reverse=not task.larger_is_better)  # the best comes last
+    sign = 1 if task.larger_is_better else -1
+    # The best comes last; of equals the one proposed first.
+    ranked = sorted(whole, key=lambda trial: (sign * trial.score, -trial.number))
     return Found(
-        best={trial.algorithm: trial.params for trial in ranked},
+        best={trial.algorithm: trial.recipe for trial in ranked},
         scores={trial.algorithm: trial.score for trial in ranked},
-        trials=len(trials),
+        trials=trials,
     )
 
 
-def _starting_points(algorithms: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Taken in turn over the algorithms, so that a small budget has seen each of them."""
-    in_turn = zip(*(STARTING_POINTS[algorithm] for algorithm in algorithms), strict=True)
-    return [
-        {f"{algorithm}:{name}": value for name, value in point.items()}
-        for points in in_turn
-        for algorithm, point in zip(algorithms, points, strict=True)
-    ]
-
-
-def _suggest(trial: optuna.Trial, name: str, extent: Range) -> None:
-    if extent.whole:
-        trial.suggest_int(name, int(extent.low), int(extent.high), log=extent.log)
-    else:
-        trial.suggest_float(name, extent.low, extent.high, log=extent.log)
-
-
 def _name(trial: Trial) -> str:
-    return f"{trial.config.get('algorithm', 'trial')}-{trial.trial_id}"
+    return f"{trial.config.get('algorithm', 'trial')}-{trial.config.get('number', 0):03d}"

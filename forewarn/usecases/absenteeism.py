@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 
 from forewarn.answers import AmountAnswer, Api, Batch, Card, Example, Told
 from forewarn.fields import CODES, RowModel, called
+from forewarn.policy import Expectation, Gates
 from forewarn.sampling import Columns, pick, rows_of, shift, standard, whole
 from forewarn.tasks import Regression, Vector
 from forewarn.usecase import Advice, Cleaning, UseCase, bounded
@@ -300,6 +301,8 @@ FORECAST = UseCase(
     occasion=frozenset({"month", "weekday", "season", "workload", "hit_target"}),
     # One worker is absent more than once: rows repeat their subject, and that is no mistake.
     cleaning=Cleaning(unique_key=False),
+    slices=("weekday", "season"),
+    gates=Gates(approval="person"),  # C25
     advice=(
         Advice(field="workload", says="Look at the work load of these days."),
         Advice(field="distance", says="Offer work from home or a nearer site, where the work allows it."),
@@ -323,6 +326,8 @@ USE_CASE = replace(
     features=(reason_code, is_visit, *FORECAST.features),
     sensitive=HEALTH | {"reason", "disciplinary"},
     occasion=FORECAST.occasion | {"reason", "disciplinary"},
+    # Consultations (23) are over in hours; the musculoskeletal system (13) takes days.
+    expects=(Expectation(field="reason", low=23, high=13),),
     otherwise=FORECAST,
     hinge="reason",
     examples=(

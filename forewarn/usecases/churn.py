@@ -9,8 +9,9 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from forewarn.answers import Api, Batch, EventAnswer, Example, Told
 from forewarn.fields import RowModel, YesNo, also, called
+from forewarn.policy import Expectation, Gates
 from forewarn.sampling import Columns, chances, pick, rows_of, shift, standard, whole
-from forewarn.tasks import Classification
+from forewarn.tasks import Classification, Costs
 from forewarn.usecase import Advice, Cleaning, UseCase, bounded
 
 # Letters of a way to pay, as people and systems write it; the first that is met decides.
@@ -390,7 +391,8 @@ USE_CASE = UseCase(
     row=Customer,
     key="customer_id",
     target="Churn",
-    task=Classification(event="Yes", verdicts=("Stays", "Churns")),
+    # With --threshold cost: a customer lost is dearer than a call in vain.
+    task=Classification(event="Yes", verdicts=("Stays", "Churns"), costs=Costs(missed=5, false_alarm=1)),
     features=(*TENURE, *SPENDING, *PAYING, *PLAN, *USAGE, *CONDUCT),
     stand_ins={"total_charges": customer_lifetime_value},  # Telco leaves it blank in a customer's first month
     # The document sends the age, but neither age, gender nor family may decide how a customer is treated; they are
@@ -398,6 +400,14 @@ USE_CASE = UseCase(
     protected=frozenset({"age", "gender", "senior_citizen", "partner", "dependents"}),
     cleaning=Cleaning(outliers="percentile"),
     sample=sample,
+    slices=("contract", "internet_service", "payment_method", "tenure_months"),
+    edges={"tenure_months": (3, 12, 24, 48), "age": (30, 45, 60)},
+    expects=(
+        Expectation(field="contract", low="Two year", high="Month-to-month"),
+        Expectation(field="tech_support", low="Yes", high="No"),
+        Expectation(field="tenure_months", low=60, high=2),
+    ),
+    gates=Gates(floors={"roc_auc": 0.7}, approval="rule"),  # C25
     api=Api(answer=answer, response=ChurnAnswer, batch=totals, batch_response=ChurnBatch),
     advice=(
         Advice(field="contract", says="Offer a one- or two-year contract: the customer can leave any month."),

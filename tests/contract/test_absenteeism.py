@@ -28,7 +28,7 @@ def default() -> str:
 
 @pytest.fixture
 def mae(packages: dict[str, ModelPackage]) -> float:
-    return float(packages["absenteeism"].metadata["metrics"]["mae"]["mean"])
+    return float(packages["absenteeism"].card["metrics"]["mae"]["mean"])
 
 
 @pytest.mark.requirement("S3-04")

@@ -37,7 +37,7 @@ def endpoint_of(package: ModelPackage, settings: Settings) -> Endpoint:
 
     coalescer = Coalescer(send, max_group=1000, max_explained=100, groups_in_flight=2, max_waiting=2000)
     endpoint = Endpoint(package.case, coalescer, Releases(settings.packages))
-    endpoint.version, endpoint.card = "v1", package.metadata
+    endpoint.version, endpoint.card = "v1", package.card
     return endpoint
 
 
@@ -85,7 +85,7 @@ def house(app: FastAPI, packages: dict[str, ModelPackage], settings: Settings, d
     """The application's house, as good as new."""
     house: House = app.state.house
     for name, endpoint in house.endpoints.items():
-        endpoint.version, endpoint.card = "v1", packages[name].metadata
+        endpoint.version, endpoint.card = "v1", packages[name].card
     fresh = house_of(house.endpoints, default, settings)
     for field in fields(House):
         object.__setattr__(house, field.name, getattr(fresh, field.name))

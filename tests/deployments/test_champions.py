@@ -100,6 +100,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_a_desk_follows_the_champion_and_stays_when_the_next_one_fails(
     package: ModelPackage, releases: Releases, caplog: pytest.LogCaptureFixture
 ) -> None:

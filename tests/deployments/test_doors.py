@@ -312,7 +312,7 @@ def test_a_batch_of_the_other_profile_names_the_model_that_answered(
     body = client.post("/v1/absenteeism/predict/batch", json=[ahead, {**ahead, "Reason for absence": 23}]).json()
     assert body["results"][0]["served_by"] == "absenteeism_forecast"
     assert body["results"][1]["type"] in ("NotReady", "MissingField")
-    mae = packages["absenteeism_forecast"].metadata["metrics"]["mae"]["mean"]
+    mae = packages["absenteeism_forecast"].card["metrics"]["mae"]["mean"]
     assert body["confidence"] == f"MAE ± {mae:.2f}"
     nothing = client.post("/v1/absenteeism/predict/batch", json=[{"Reason for absence": 23}])
     assert (nothing.status_code, problem(nothing)["type"]) == (503, "NotReady")

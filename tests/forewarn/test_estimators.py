@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from forewarn import estimators, scoring
 from forewarn.errors import PackageDamaged
-from forewarn.estimators import Blend, Estimator, Trees
+from forewarn.estimators import Blend, Estimator
 from forewarn.package import ModelPackage
 from forewarn.spaces import STARTING_POINTS
 from forewarn.tasks import Classification
+from forewarn.trees import Trees
 from tests.forewarn.test_features import PACKAGES
 
 ROWS = {name: p.prepare(scoring.validate(p.case, p.case.sample(300, seed=7)).values) for name, p in PACKAGES.items()}

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from forewarn import answering, explain, scoring, usecases
-from forewarn.estimators import Blend, Linear
+from forewarn.estimators import Blend
 from forewarn.features import Features
+from forewarn.kernels import Linear
 from forewarn.package import ModelPackage
 from forewarn.scoring import Scores
 from forewarn.tasks import Verdict
@@ -27,7 +28,7 @@ def test_base_and_contributions_add_up_to_the_score(package: ModelPackage) -> No
     assert given.why
     margins = package.estimator.margins(package.prepare(rows.values))
     np.testing.assert_allclose(given.why.base + given.why.values.sum(axis=1), margins, atol=1e-4)
-    told = answering.tell(package.case, rows, given, package.metadata, at=AT, explained=True)
+    told = answering.tell(package.case, rows, given, package.card, at=AT, explained=True)
     for one, margin in zip(told, margins, strict=True):
         why = one["explanation"]
         total = why["base_value"] + sum(one["contribution"] for one in why["contributions"])
@@ -89,7 +90,7 @@ def test_what_is_sensitive_is_not_repeated() -> None:
     package = fitted(case, seed=1)
     rows = scoring.validate(case, [case.examples[0].row])
     given = scoring.score(package, rows.values, why=True)
-    (told,) = answering.tell(case, rows, given, package.metadata, at=AT, explained=True)
+    (told,) = answering.tell(case, rows, given, package.card, at=AT, explained=True)
     values = {c["field"]: c["value"] for c in told["explanation"]["contributions"]}
     assert values["Body mass index"] is None
     assert values["Age"] == 35
@@ -98,7 +99,7 @@ def test_what_is_sensitive_is_not_repeated() -> None:
 
 def test_reasons_name_the_largest_contributions_and_their_direction(package: ModelPackage) -> None:
     rows, given = explained(package)
-    for told in answering.tell(package.case, rows, given, package.metadata, at=AT, explained=True):
+    for told in answering.tell(package.case, rows, given, package.card, at=AT, explained=True):
         largest = told["explanation"]["contributions"][0]
         assert told["reasons"][0].startswith(largest["field"])
         assert (" raises " if largest["contribution"] > 0 else " lowers ") in told["reasons"][0]
@@ -109,7 +110,7 @@ def test_a_recommendation_fits_the_risk(package: ModelPackage) -> None:
     rows, given = explained(package, 60)
     advice = {one.says for one in case.advice} | {case.alarm}
     decisions = scoring.decide(case, given)
-    told = answering.tell(case, rows, given, package.metadata, at=AT)
+    told = answering.tell(case, rows, given, package.card, at=AT)
     for decision, one in zip(decisions, told, strict=True):
         if isinstance(decision, Verdict):
             assert (one["recommendation"] == case.calm) == (decision.risk_level == "low")
@@ -125,6 +126,6 @@ def test_only_what_the_version_uses_is_called_imputed() -> None:
     features = Features.fit(case, scoring.validate(case, raw).values)
     package = dataclasses.replace(fitted(case, seed=1), metadata={"fields": list(features.fields)})
     rows = scoring.validate(case, [{"tenure_months": 3, "monthly_charges": 20.0, "contract": "One year"}])
-    (told,) = answering.tell(case, rows, scoring.score(package, rows.values, why=True), package.metadata, at=AT)
+    (told,) = answering.tell(case, rows, scoring.score(package, rows.values, why=True), package.card, at=AT)
     assert "payment_method" in told["features_imputed"]
     assert "support_calls" not in told["features_imputed"]

@@ -1,13 +1,15 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from forewarn import package as module
-from forewarn import scoring
+from forewarn import scoring, usecases
 from forewarn.errors import PackageDamaged
 from forewarn.package import ModelPackage
+from tests.conftest import fitted
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def test_no_subject_leaves_with_a_package(package: ModelPackage, saved: Path) ->
 
 
 def test_a_package_of_another_release_is_told_and_not_misread(package: ModelPackage, saved: Path) -> None:
-    text = (saved / "metadata.yaml").read_text().replace("format: 2\n", "")
+    text = (saved / "metadata.yaml").read_text().replace("format: 3\n", "format: 2\n")
     (saved / "metadata.yaml").write_text(text)
     manifest = json.loads((saved / "manifest.json").read_text())
     manifest["metadata.yaml"] = module._sha256(saved / "metadata.yaml")
@@ -106,3 +108,36 @@ def test_free_text_is_counted_and_not_kept(package: ModelPackage) -> None:
     texts = [spec.wire for spec in package.case.fields if spec.kind == "text" and spec.name != package.case.key]
     for name in texts:
         assert package.contract[name]["seen"].keys() == {"distinct"}
+
+
+RECORD = {"created": "2026-11-23T07:00:00+00:00", "duration_s": 61.2, "trained_by": "ada"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "attrition",
+        "churn",
+        "absenteeism",
+    ],
+)
+def test_two_packages_that_differ_in_their_record_differ_in_that_file_alone(name: str, tmp_path: Path) -> None:
+    """Each is fitted and saved by itself, as a second training of the same rows would."""
+    case = usecases.get(name)
+    one, other = (
+        module.manifest(replace(fitted(case, seed=1), record=record).save(tmp_path / record["trained_by"]))
+        for record in (RECORD, {**RECORD, "trained_by": "grace"})
+    )
+    assert one.keys() == other.keys()
+    assert [file for file in one if one[file] != other[file]] == ["record.json"]
+
+
+def test_the_card_is_what_was_learned_with_the_record_of_when(package: ModelPackage, tmp_path: Path) -> None:
+    folder = replace(package, record=RECORD, evidence={"calibration": "platt"}).save(tmp_path / "package")
+    card = module.metadata(folder)
+    assert card.items() >= RECORD.items()
+    assert (card["use_case"], card["seed"], card["format"]) == (package.case.name, 1, module.FORMAT)
+    loaded = ModelPackage.load(package.case, folder)
+    assert loaded.card == card
+    assert "trained_by" not in loaded.metadata
+    assert loaded.evidence == {"calibration": "platt"}

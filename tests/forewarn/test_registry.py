@@ -14,6 +14,8 @@ from forewarn.package import ModelPackage
 from forewarn.registry import PARENT, Registry
 from forewarn.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:

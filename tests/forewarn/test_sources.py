@@ -253,6 +253,7 @@ def test_s3_is_asked_again_when_it_is_busy(stored: str, monkeypatch: pytest.Monk
 
 
 @pytest.mark.requirement("S2-14")
+@pytest.mark.slow
 def test_s3_is_asked_four_times_at_most(stored: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with fronts.http_front(os.environ["AWS_ENDPOINT_URL"], failures=100) as front:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{front.port}")

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,15 @@ import pytest
 from forewarn import usecases
 from forewarn.errors import BadInput, CannotStart
 from forewarn.package import ModelPackage
+from forewarn.registry import Registry
 from forewarn.releases import Releases
 from forewarn.settings import PROJECT, Settings
-from jobs import cluster, submit
+from jobs import cluster, evaluate, submit
 from jobs.deploy import CONFIG, Application
 from jobs.up import _planned
 from tests.conftest import fitted
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +77,27 @@ def test_a_bad_argument_is_exit_code_2(settings: Settings) -> None:
     assert forewarn(settings, "train", "attrition", "--trials", "0").returncode == 2
 
 
-def test_evaluating_without_a_champion_says_how_to_get_one(settings: Settings, tmp_path: Path) -> None:
+def test_evaluating_without_a_version_says_how_to_get_one(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("MonthlyIncome,OverTime,Attrition\n1,Yes,No\n")
     done = forewarn(settings, "evaluate", "attrition", "--data", str(tmp_path / "rows.csv"))
-    refused(done, "has no champion yet; train one with `forewarn train attrition`")
+    refused(done, "has no version yet; train one with `forewarn train attrition`")
+
+
+def test_before_there_is_a_champion_the_newest_version_is_evaluated(
+    settings: Settings, package: ModelPackage, tmp_path: Path
+) -> None:
+    registry, raw = Registry(settings), package.case.sample(60, seed=2)
+    run = registry.start_run(package.case, "search", params={}, tags={})
+    for number in (1, 2):
+        folder = replace(package, record={"number": number}).save(tmp_path / f"saved{number}")
+        registry.register(package.case, run, folder, tags={"status": "pending_approval"})
+    newest = evaluate.open_version(package.case, None, settings)
+    assert (newest.version, newest.record) == ("v2", {"number": 2})
+    assert evaluate.open_version(package.case, "1", settings).record == {"number": 1}
+    Releases(settings.packages).admit(package.case, "v1", tmp_path / "saved1")
+    Releases(settings.packages).promote(package.case, "v1")
+    assert evaluate.open_version(package.case, None, settings).version == "v1"
+    assert evaluate.measure(package.case, raw, newest)["version"] == "v2"
 
 
 def test_submitting_where_nothing_is_up_says_so(settings: Settings) -> None:

@@ -196,6 +196,7 @@ def test_rows_go_from_a_database_into_a_database(
         entity_table.TABLE.drop(store._engine)
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_line(settings: Settings, source: Path) -> None:
     done = command(settings, "churn", "--data", str(source), "--time-column", "seen_at")
     assert done.returncode == 0, done.stderr
@@ -204,6 +205,7 @@ def test_the_command_prints_one_line(settings: Settings, source: Path) -> None:
     assert "Storing" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_says_no_in_a_sentence(settings: Settings, tmp_path: Path) -> None:
     done = command(settings, "churn", "--data", str(tmp_path / "nothing.csv"))
     assert (done.returncode, done.stdout) == (1, "")

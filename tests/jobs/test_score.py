@@ -121,7 +121,7 @@ def test_a_line_has_the_columns_that_were_promised_and_no_others(package: ModelP
     case = package.case
     rows = scoring.validate(case, case.sample(2, seed=3))
     scores = scoring.score(package, rows.values, why=explained or case.recommends)
-    answer = answering.tell(case, rows, scores, package.metadata, at=NOW, explained=explained)[0]
+    answer = answering.tell(case, rows, scores, package.card, at=NOW, explained=explained)[0]
     assert not ABOUT_REQUESTS & answer.keys()
     key = {case.spec[case.key].wire} if case.key else set()
     alone = schema(case, explained=explained) if not case.otherwise else None
@@ -239,6 +239,7 @@ def called(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[s
     return subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=100)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_is_one_sentence_before_any_ray_starts(settings: Settings, tmp_path: Path) -> None:
     install(settings, fitted(usecases.get("churn"), seed=1))
     (tmp_path / "there.csv").write_text("mine")
@@ -250,6 +251,7 @@ def test_what_cannot_be_is_one_sentence_before_any_ray_starts(settings: Settings
     assert [path.read_text() for path in tmp_path.glob("*.csv")] == ["mine"]
 
 
+@pytest.mark.slow
 def test_an_output_of_no_known_kind_is_a_bad_argument(settings: Settings, tmp_path: Path) -> None:
     assert called(settings, "--input", "rows.csv", "--output", str(tmp_path / "scores.json")).returncode == 2
 

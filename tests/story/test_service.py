@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
-from forewarn import scoring, usecases
+from forewarn import approval, scoring, usecases
 from forewarn.errors import ForewarnError
 from forewarn.package import ModelPackage
 from forewarn.registry import Registry
@@ -43,10 +43,11 @@ def champion(service: Service) -> ModelPackage:
 def test_training_leaves_a_champion_a_parent_run_and_a_nested_run_per_trial(service: Service) -> None:
     trained = service.trained
     assert 0.75 <= trained.metrics["roc_auc"]["mean"] <= 0.90
-    assert set(trained.baselines) == {"xgboost", "logistic"}
+    assert set(trained.baselines) == {"majority", "xgboost", "logistic"}
+    assert trained.status == "pending_approval"  # and then let in by whoever started the application
     assert Registry(service.settings).champion(ATTRITION) == trained.version
     client = MlflowClient(tracking_uri=service.settings.mlflow_uri)
-    parent = champion(service).metadata["mlflow_run"]
+    parent = champion(service).card["mlflow_run"]
     experiment = client.get_run(parent).info.experiment_id
     nested = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
     assert len(nested) == trained.trials
@@ -56,7 +57,7 @@ def test_training_leaves_a_champion_a_parent_run_and_a_nested_run_per_trial(serv
 
 
 def test_the_package_says_where_it_is_from(service: Service) -> None:
-    metadata = champion(service).metadata
+    metadata = champion(service).card
     assert metadata["data"]["rows"] == service.trained.rows
     assert metadata["environment"].keys() >= {"python", "xgboost", "ray"}
     assert re.fullmatch("[0-9a-f]{40}", metadata["git_sha"]) or not (PROJECT / ".git").exists()
@@ -133,7 +134,7 @@ def test_a_search_whose_driver_is_killed_goes_on_where_it_stopped(service: Servi
     assert report["trials"] == before + 3
     assert again.stderr.count("trial ended") == 3
     client = MlflowClient(tracking_uri=service.settings.mlflow_uri)
-    parent = Releases(service.settings.packages).load(ATTRITION, report["version"]).metadata["mlflow_run"]
+    parent = evaluate.open_version(ATTRITION, report["version"], service.settings).card["mlflow_run"]
     nested = client.search_runs([client.get_run(parent).info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'")
     assert len(nested) == report["trials"]
 
@@ -155,8 +156,11 @@ def test_a_new_version_takes_over_without_a_failed_request(
     try:
         with service.noted():
             submit.follow(service.settings, "jobs.train", ["attrition", "--trials", "6", "--seed", "9"])
-        after = Releases(service.settings.packages).champion(ATTRITION)
-        assert after != before
+        registry = Registry(service.settings)
+        after, tags = list(registry.versions(ATTRITION).items())[-1]
+        assert tags["status"] == "pending_approval"
+        assert service.client.get("/health").json()["models"]["attrition"]["model_version"] == before
+        approval.approve(ATTRITION, after, service.settings, by="somebody", why="looked at the card")
         until_served(service, after)
     finally:
         stop.set()

@@ -3,79 +3,139 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-import optuna
 import pytest
 
 from forewarn.errors import ForewarnError
-from forewarn.spaces import SPACES, STARTING_POINTS
+from forewarn.spaces import STARTING_POINTS
 from forewarn.tasks import Classification, Regression
 from training import tune
-from training.tune import Finished
+from training.recipes import Recipe
+from training.tune import Finished, Found
+
+EVENT = Classification(event="Yes")
+HOURS = Regression(unit="hours")
 
 
-def finished(name: str, algorithm: str, score: float, *, whole: bool = True) -> Finished:
-    params = STARTING_POINTS[algorithm][0]
-    return Finished(name=name, algorithm=algorithm, params=params, score=score, folds=10, whole=whole, seconds=1.0)
+def finished(number: int, algorithm: str, score: float, *, whole: bool = True, **more: Any) -> Finished:
+    params = {**STARTING_POINTS[algorithm][0], "mark": float(number)}  # no two are alike
+    given = {"balance": "none", "seen": [score] * (10 if whole else 3), "seconds": 1.0, **more}
+    return Finished(number=number, algorithm=algorithm, params=params, score=score, whole=whole, **given)
+
+
+def ended(number: int, **result: Any) -> Any:
+    """A trial as Ray Tune hands it to a callback when it is over."""
+    recipe = Recipe(algorithm="logistic", params={"C": 0.1}, balance="smote")
+    last = {"roc_auc": 0.8, "seen": [0.7, 0.8], "time_total_s": 1.5, **result}
+    return SimpleNamespace(config={"number": number, **recipe.to_json()}, last_result=last)
+
+
+def recorder(folder: Path, heard: list[Finished] | None = None) -> tune._Recorder:
+    return tune._Recorder(folder / tune.FINISHED, "roc_auc", 2, None if heard is None else heard.append)
 
 
 def test_only_trials_that_saw_every_fold_can_win() -> None:
     trials = [
-        finished("a", "xgboost", 0.83),
-        finished("b", "xgboost", 0.99, whole=False),
-        finished("c", "logistic", 0.82),
+        finished(0, "xgboost", 0.83),
+        finished(1, "xgboost", 0.99, whole=False),
+        finished(2, "logistic", 0.82),
+        finished(3, "logistic", 0.81),
     ]
-    best = tune._best(Classification(event="Yes"), trials)
+    best = tune._best(EVENT, trials)
     assert best.scores == {"xgboost": 0.83, "logistic": 0.82}
-    assert best.trials == 3
+    assert best.best == {"xgboost": trials[0].recipe, "logistic": trials[2].recipe}
+    assert best.trials == trials
 
 
 def test_a_search_in_which_no_trial_saw_every_fold_says_what_to_do() -> None:
     with pytest.raises(ForewarnError, match="--budget-s"):
-        tune._best(Classification(event="Yes"), [finished("a", "xgboost", 0.9, whole=False)])
+        tune._best(EVENT, [finished(0, "xgboost", 0.9, whole=False)])
 
 
 def test_of_errors_the_smallest_wins() -> None:
-    trials = [finished("a", "svr", 3.9), finished("b", "svr", 3.8), finished("c", "svr", 4.1)]
-    assert tune._best(Regression(unit="hours"), trials).scores == {"svr": 3.8}
+    trials = [finished(0, "svr", 3.9), finished(1, "svr", 3.8), finished(2, "svr", 4.1)]
+    assert tune._best(HOURS, trials).scores == {"svr": 3.8}
 
 
-def test_ended_trials_are_read_back_as_they_were(tmp_path: Path) -> None:
-    trial = finished("a", "logistic", 0.8)
-    whole = json.dumps(asdict(trial)) + "\n"
-    (tmp_path / tune.FINISHED).write_text(whole + whole[:20])  # the driver was killed while it wrote
-    assert tune.finished_before(tmp_path) == [trial]
+@pytest.mark.parametrize("task", [EVENT, HOURS], ids=["event", "amount"])
+def test_of_equals_the_one_proposed_first_wins_whatever_order_they_come_in(task: Classification | Regression) -> None:
+    trials = [finished(number, "xgboost", 0.8) for number in (4, 2, 7)]
+    for given in (trials, trials[::-1]):
+        assert tune._best(task, given).best["xgboost"] == trials[1].recipe
+
+
+def test_each_way_to_balance_is_told_with_the_best_that_it_reached() -> None:
+    trials = [
+        finished(0, "xgboost", 0.8),
+        finished(1, "logistic", 0.7),
+        finished(2, "xgboost", 0.75, balance="smote"),
+        finished(3, "xgboost", 0.99, balance="smote", whole=False),
+    ]
+    found = Found(best={}, scores={}, trials=trials)
+    assert found.balances(EVENT) == {"none": 0.8, "smote": 0.75}
+    assert found.balances(HOURS) == {"none": 0.7, "smote": 0.75}
+
+
+def test_trials_are_read_back_as_they_were_in_the_order_of_their_proposals(tmp_path: Path) -> None:
+    trials = [finished(2, "logistic", 0.8), finished(0, "xgboost", 1 / 3, balance="smote", whole=False)]
+    lines = "".join(json.dumps(asdict(trial)) + "\n" for trial in trials)
+    (tmp_path / tune.FINISHED).write_text(lines + lines[:20])  # the driver was killed while it wrote
+    assert tune.finished_before(tmp_path) == trials[::-1]
     assert tune.finished_before(tmp_path / "nothing") == []
+    (tmp_path / tune.FINISHED).write_text(lines[:20])
+    assert tune.finished_before(tmp_path) == []
 
 
-@pytest.mark.parametrize("algorithm", sorted(SPACES))
-def test_starting_points_lie_within_the_space(algorithm: str) -> None:
-    for point in STARTING_POINTS[algorithm]:
-        assert point.keys() == SPACES[algorithm].keys()
-        assert all(
-            SPACES[algorithm][name].low <= value <= SPACES[algorithm][name].high for name, value in point.items()
-        )
+def test_a_trial_is_written_down_as_it_ends_and_told_to_the_listener(tmp_path: Path) -> None:
+    heard: list[Finished] = []
+    writing = recorder(tmp_path, heard)
+    writing.on_trial_complete(1, [], ended(3))
+    writing.on_trial_complete(2, [], ended(1, seen=[0.8]))
+    assert tune.finished_before(tmp_path) == heard[::-1]
+    assert heard[0] == Finished(
+        number=3, algorithm="logistic", params={"C": 0.1}, balance="smote", score=0.8, seen=[0.7, 0.8], whole=True,
+        seconds=1.5,
+    )  # fmt: skip
+    assert [trial.whole for trial in heard] == [True, False]
+    assert heard[0].name == "logistic-003"
+    assert heard[0].recipe == Recipe(algorithm="logistic", params={"C": 0.1}, balance="smote")
 
 
-def test_every_algorithm_has_its_turn_and_the_first_most_of_them() -> None:
-    both = ("xgboost", "logistic")
-    turns = [tune.turn(number, both) for number in range(80)]
-    assert turns[:4] == ["xgboost", "logistic", "xgboost", "logistic"]
-    assert 10 <= turns.count("logistic") <= 15
-    assert {tune.turn(number, ("logistic",)) for number in range(80)} == {"logistic"}
+def test_a_trial_that_was_cut_off_before_its_first_fold_is_not_written_down(tmp_path: Path) -> None:
+    writing = recorder(tmp_path)
+    writing.on_trial_complete(1, [], SimpleNamespace(config={}, last_result={}))
+    assert not writing.recorded_any
+    assert tune.finished_before(tmp_path) == []
 
 
-def test_a_starting_point_meets_the_algorithm_whose_turn_it_is() -> None:
-    both = ("xgboost", "logistic")
-    for number, point in enumerate(tune._starting_points(both)):
-        assert all(name.startswith(f"{tune.turn(number, both)}:") for name in point)
+def test_a_record_whose_last_line_is_torn_is_gone_on_with(tmp_path: Path) -> None:
+    """Else the next trial would be joined to it, and neither could be read."""
+    recorder(tmp_path).on_trial_complete(1, [], ended(0))
+    record = tmp_path / tune.FINISHED
+    record.write_text(record.read_text() + '{"number": 1, "algo')
+    recorder(tmp_path).on_trial_complete(1, [], ended(1))
+    assert [trial.number for trial in tune.finished_before(tmp_path)] == [0, 1]
 
 
-def test_proposals_come_from_the_space_and_name_their_algorithm() -> None:
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    for _ in range(30):
-        trial = study.ask()
-        algorithm = tune.propose(trial, algorithms=("xgboost", "logistic"))["algorithm"]
-        own = tune.own_params(algorithm, trial.params)
-        assert own.keys() == SPACES[algorithm].keys()
-        assert len(trial.params) == len(own)
+def test_a_trials_configuration_is_its_recipe() -> None:
+    recipe = finished(0, "xgboost", 0.8, balance="scale_pos_weight").recipe
+    assert tune.recipe_of({"number": 7, **recipe.to_json()}) == recipe
+
+
+def test_a_resumed_search_holds_trees_against_trees_alone() -> None:
+    done = {trial.number: trial for trial in (finished(0, "logistic", 0.9), finished(1, "xgboost", 0.6))}
+    halving = tune._halving(10, 1, done, {"metric": "roc_auc", "mode": "max"})
+    last = SimpleNamespace(trial_id="id", config={"number": 2, "algorithm": "xgboost"})
+    halving.on_trial_add(None, last)
+    assert halving.on_trial_result(None, last, {"folds": 3, "roc_auc": 0.7}) == "CONTINUE"
+    worse = SimpleNamespace(trial_id="other", config={"number": 3, "algorithm": "xgboost"})
+    halving.on_trial_add(None, worse)
+    assert halving.on_trial_result(None, worse, {"folds": 3, "roc_auc": 0.5}) == "STOP"
+
+
+def test_a_resumed_search_keeps_its_width(tmp_path: Path) -> None:
+    """On a larger cluster it would otherwise propose something else."""
+    (tmp_path / tune.WIDTH).write_text("6")
+    assert tune._width(tmp_path) == 6

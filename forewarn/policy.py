@@ -1,0 +1,59 @@
+"""What a use case demands of a version before it may serve: how good, how fair, and who lets it in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fairness:
+    """How far a group may be from all others before a version is rejected (S1-24).
+
+    A limit is broken where the gap is beyond it with 95 % confidence: the near end of its interval is, and not only
+    its middle, so that a small group's noise rejects nothing.
+
+    Attributes:
+        recall_gap, false_alarm_gap: largest difference of recall, and of the false positive rate, 0 to 1.
+        selection_ratio: smallest ratio of selection rates, lower over higher: 0.8 is the four-fifths rule. 0 reports it
+            only: where groups truly differ in how often the event comes, equal selection means unequal errors.
+        error_gap: for amounts: largest difference of the mean absolute error, as a share of everybody's.
+        min_rows, min_events: groups with fewer are named, and not judged.
+    """
+
+    recall_gap: float = 0.2
+    false_alarm_gap: float = 0.2
+    selection_ratio: float = 0.0
+    error_gap: float = 1.0
+    min_rows: int = 50
+    min_events: int = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """A directional test: were everybody's `field` moved from `low` to `high`, the mean score must not fall."""
+
+    field: str
+    low: Any
+    high: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gates:
+    """What a candidate must pass.
+
+    Attributes:
+        floors: metric -> the worst mean over folds that passes; a ceiling for metrics of which less is better.
+        min_gain: by how much the champion must be beaten, in the selection metric. A candidate that falls short by
+            no more than the noise of the comparison passes.
+        max_ece: largest expected calibration error of probabilities, 0 to 1.
+        max_ms: longest time for scoring one row in process, median, milliseconds.
+        max_megabytes: largest package.
+        approval: who lets in what passed: a `person`, or the `rule` by itself (C25).
+    """
+
+    floors: Mapping[str, float] = field(default_factory=dict)
+    min_gain: float = 0.0
+    max_ece: float = 0.1
+    max_ms: float = 20.0
+    max_megabytes: float = 50.0
+    approval: Literal["person", "rule"] = "rule"
