@@ -4,6 +4,7 @@ from math import ceil
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 from sklearn import metrics
 
 from forewarn.errors import BadInput
@@ -53,7 +54,7 @@ def classification(labels: Vector, scores: Vector, threshold: float) -> dict[str
     hits, alarms = float((answers & events).sum()), float(answers.sum())
     of_truth = np.clip(np.where(events, scores, 1 - scores), SUREST, 1)
     return {
-        "roc_auc": float(metrics.roc_auc_score(labels, scores)),
+        "roc_auc": roc_auc(labels, scores),
         "pr_auc": float(metrics.average_precision_score(labels, scores)),
         "f1": 2 * hits / (alarms + float(events.sum())),
         "recall": hits / float(events.sum()),
@@ -154,8 +155,17 @@ def selection(task: Task, labels: Vector, margins: Vector, metric: str = "") -> 
     if metric == "f1":
         return float(metrics.f1_score(labels, margins >= 0, zero_division=0))
     if isinstance(task, Classification):
-        return float(metrics.roc_auc_score(labels, margins))
+        return roc_auc(labels, margins)
     return float(np.abs(labels - task.scores(margins)).mean())
+
+
+def roc_auc(labels: Vector, scores: Vector) -> float:
+    """The area under the ROC curve by ranks (Hanley & McNeil 1982): scikit-learn's takes 8 ms for a fold, this 0.1,
+    and a search asks 100,000 times.
+    """
+    events = float(labels.sum())
+    ranks = float(rankdata(scores)[labels == 1].sum())
+    return (ranks - events * (events + 1) / 2) / (events * (len(labels) - events))
 
 
 def better(task: Task, one: float, other: float) -> bool:

@@ -1,7 +1,7 @@
 """Look at registered versions, and let them in or refuse them. People decide; who, when and why is kept."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
 import typer
@@ -59,11 +59,7 @@ def approve(use_case: USE_CASE, version: VERSION, why: WHY, by: BY = "") -> None
 
     Example: forewarn release approve USE_CASE v2 --why "Recall is up; looked at the slices with HR."
     """
-    approval, settings = _opened()
-    case = usecases.get(use_case)
-    standing = approval.approve(case, version, settings, by=by or settings.whoami, why=why)
-    tell(case, standing, settings)
-    _say(case, f"{standing.version} is champion, approved by {standing.by}")
+    _decide("approve", usecases.get(use_case), version, by, why, says="is champion, approved by")
 
 
 @app.command()
@@ -72,11 +68,16 @@ def reject(use_case: USE_CASE, version: VERSION, why: WHY, by: BY = "") -> None:
 
     Example: forewarn release reject USE_CASE v2 --why "Learned from a file that lacks one site."
     """
+    _decide("reject", usecases.get(use_case), version, by, why, says="is rejected by")
+
+
+def _decide(way: Literal["approve", "reject"], case: UseCase, version: str, by: str, why: str, *, says: str) -> None:
     approval, settings = _opened()
-    case = usecases.get(use_case)
-    standing = approval.reject(case, version, settings, by=by or settings.whoami, why=why)
+    decide = {"approve": approval.approve, "reject": approval.reject}[way]
+    standing = decide(case, version, settings, by=by or settings.whoami, why=why)
     tell(case, standing, settings)
-    _say(case, f"{standing.version} is rejected by {standing.by}")
+    said = f"[green]✓[/] [bold]{case.name}[/] {standing.version} {says} {escape(standing.by)}"
+    terminal.console.print(said, soft_wrap=True)
 
 
 def tell(case: UseCase, standing: "Standing", settings: Settings) -> None:
@@ -94,7 +95,3 @@ def _opened() -> "tuple[Any, Settings]":
     from forewarn import approval
 
     return approval, Settings()
-
-
-def _say(case: UseCase, what: str) -> None:
-    terminal.console.print(f"[green]✓[/] [bold]{case.name}[/] {escape(what)}", soft_wrap=True)

@@ -108,6 +108,7 @@ def train(
     with cluster.connected(settings):
         trained = run(case, raw, origin, settings, wishes)
     say(trained)
+    stand(trained)
     print(orjson.dumps(asdict(trained)).decode())
     if trained.status == "rejected":
         sys.exit(REJECTED_EXIT)
@@ -165,7 +166,7 @@ def absolute(data: str) -> str:
 
 
 def say(trained: "Trained") -> None:
-    """What came of it, and which rows were left out."""
+    """What was learned, and from which rows."""
     show = terminal.console.print
     if trained.rejected:
         show(f"{trained.rejected} of {trained.rows + trained.rejected} rows were left out, such as")
@@ -176,10 +177,15 @@ def say(trained: "Trained") -> None:
     show(f"[bold]{trained.use_case} {trained.version}[/]: {_proved(trained)}", soft_wrap=True)
     if len(trained.balances) > 1:
         show(f"  balancing: {', '.join(f'{way} {score:.3f}' for way, score in trained.balances.items())}")
+    show(f"  card: {trained.card}", soft_wrap=True, markup=False)
+
+
+def stand(trained: "Trained") -> None:
+    """Whether it may serve, and why not."""
+    show = terminal.console.print
     show(_standing(trained), soft_wrap=True)
     for reason in trained.reasons:
         show(f"  {reason}", markup=False, soft_wrap=True)
-    show(f"  card: {trained.card}", soft_wrap=True, markup=False)
 
 
 def _proved(trained: "Trained") -> str:

@@ -68,22 +68,26 @@ def up(
             found = stack.enter_context(cluster.started(settings, url=application.url))
         _stop_on_signals()
         for training in trainings:
-            terminal.console.print(f"[bold]{training.case.name}[/]: training on {escape(training.origin['name'])}")
-            wishes = train.Wishes(trials=trials or training.trials, budget_s=budget_s or training.seconds)
-            trained = train.run(training.case, training.raw, training.origin, settings, wishes)
-            train.say(trained)
-            try:
-                let_in(training.case, trained, settings)
-            except CannotStart as error:
-                if training.trials is None:
-                    raise
-                terminal.complain(error)  # of made-up rows one model less is no reason not to start
+            _train(training, settings, trials=trials or training.trials, seconds=budget_s or training.seconds)
         key = keys.installation_key(settings.keys, settings.local_key, given=settings.api_key.get_secret_value())
         with watch.step("Deploying"):
             application.deploy(found["dashboard"])
         _welcome(application, key, found["dashboard"])
         signal.pause()
     terminal.console.print("[green]✓[/] Stopped what was started here, and nothing else")
+
+
+def _train(training: PlannedTraining, settings: Settings, *, trials: int | None, seconds: float | None) -> None:
+    terminal.console.print(f"[bold]{training.case.name}[/]: training on {escape(training.origin['name'])}")
+    wishes = train.Wishes(trials=trials, budget_s=seconds)
+    trained = train.run(training.case, training.raw, training.origin, settings, wishes)
+    train.say(trained)
+    try:
+        let_in(training.case, trained, settings)
+    except CannotStart as error:
+        if training.trials is None:
+            raise
+        terminal.complain(error)  # of made-up rows one model less is no reason not to start
 
 
 def let_in(case: UseCase, trained: "Trained", settings: Settings) -> None:
@@ -99,7 +103,9 @@ def let_in(case: UseCase, trained: "Trained", settings: Settings) -> None:
         standing = approval.approve(case, trained.version, settings, by=settings.whoami, why=why)
         release.tell(case, standing, settings)
         terminal.console.print(f"[green]✓[/] approved by {escape(settings.whoami)}, and champion")
-    elif trained.champion is None:
+        return
+    train.stand(trained)
+    if trained.champion is None:
         wanted = "--why '…' --by SOMEBODY-ELSE" if trained.status == approval.PENDING else ""
         remedy = (
             f"forewarn release approve {case.name} {trained.version} {wanted}"

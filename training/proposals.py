@@ -14,7 +14,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.schedulers.async_hyperband import _Bracket
 from ray.tune.search import Searcher
 
-from forewarn.spaces import SPACES, STARTING_POINTS, Range
+from forewarn.spaces import ROUNDS, SPACES, STARTING_POINTS, Range
 from forewarn.tasks import Task
 from training.recipes import Balance, Recipe
 
@@ -68,7 +68,7 @@ class Sampled:
         """By turns over the algorithms, within each by what did well."""
         trial = self._study.ask()
         algorithm = turn(number, self._algorithms)
-        params = {name: suggested(trial, f"{algorithm}:{name}", extent) for name, extent in SPACES[algorithm].items()}
+        params = {name: suggested(trial, f"{algorithm}:{name}", extent) for name, extent in drawn(algorithm).items()}
         place = trial.suggest_categorical("balance", range(len(self._balances))) if len(self._balances) > 1 else 0
         return Recipe(algorithm=algorithm, params=params, balance=self._balances[int(place)])
 
@@ -132,14 +132,21 @@ class InOrder(Searcher):
 
 
 class Halving(ASHAScheduler):
-    """Asynchronous successive halving (Li et al. 2020) among the algorithms that it may stop."""
+    """Asynchronous successive halving (Li et al. 2020) among the algorithms that it may stop.
 
-    def __init__(self, *, metric: str, mode: str, folds: int, width: int):
-        grace = min(GRACE_FOLDS, folds)
+    Args:
+        slots: trials that run at a time.
+        grace: folds that each trial sees; as many as there are stops none.
+    """
+
+    def __init__(self, *, metric: str, mode: str, folds: int, width: int, slots: int, grace: int = GRACE_FOLDS):
+        grace = min(grace, folds)
         super().__init__(time_attr=FOLDS, metric=metric, mode=mode, max_t=folds, grace_period=grace, reduction_factor=2)
         self._rungs = _Rungs(grace, folds, 2, 0)
         self._rungs.width = width
         self._brackets = [self._rungs]
+        self._slots = slots
+        self._keeping = False
 
     @property
     def milestones(self) -> tuple[int, ...]:
@@ -149,6 +156,19 @@ class Halving(ASHAScheduler):
     def remember(self, number: int, seen: list[float]) -> None:
         """The running means of a trial that ended in an earlier run."""
         self._rungs.remember(number, [mean if self._mode == "max" else -mean for mean in seen])
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """With the first trial, have Tune begin with a worker for each slot, and keep them until the search is over.
+
+        By itself it keeps one where no trial waits; and a worker that starts, 3 s, is given up as soon as another is
+        free. A search of trials that take half a second then runs one at a time: 75 s instead of 40.
+        """
+        super().on_trial_add(tune_controller, trial)
+        if not self._keeping:
+            controller = tune_controller._tune_controller
+            controller.update_max_pending_trials(self._slots)
+            controller._actor_cache.increase_max(trial.placement_group_factory, by=self._slots)
+            self._keeping = True
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Stop it, or let it see the next fold."""
@@ -210,10 +230,15 @@ def starting_points(algorithms: tuple[str, ...]) -> list[dict[str, Any]]:
     """Taken in turn over the algorithms, so that a small budget has seen each of them."""
     in_turn = zip(*(STARTING_POINTS[algorithm] for algorithm in algorithms), strict=True)
     return [
-        {f"{algorithm}:{name}": value for name, value in point.items()}
+        {f"{algorithm}:{name}": point[name] for name in drawn(algorithm)}
         for points in in_turn
         for algorithm, point in zip(algorithms, points, strict=True)
     ]
+
+
+def drawn(algorithm: str) -> dict[str, Range]:
+    """What a trial has to choose beforehand."""
+    return {name: extent for name, extent in SPACES[algorithm].items() if name != ROUNDS}
 
 
 def suggested(trial: optuna.Trial, name: str, extent: Range) -> float:

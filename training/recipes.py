@@ -42,14 +42,20 @@ class Recipe:
 
         When to stop boosting is settled before, on real rows: made-up ones lie between those that are learned from.
         """
-        params = dict(self.params)
-        if self.balance == "scale_pos_weight":
-            params["scale_pos_weight"] = float((len(labels) - labels.sum()) / labels.sum())
+        params = self.weighted(labels)
         if self.algorithm in OBJECTIVES:
             params = settled(OBJECTIVES[self.algorithm], matrix, labels, levels, seed=seed, **params)
-        if self.balance == "smote":
-            matrix, labels = oversampled(matrix, labels, levels, seed=seed)
-        return matrix, labels, params
+        return *self.evened(matrix, labels, levels, seed=seed), params
+
+    def weighted(self, labels: Vector) -> dict[str, float]:
+        """The parameters, and what an event counts among these labels."""
+        if self.balance != "scale_pos_weight":
+            return dict(self.params)
+        return {**self.params, "scale_pos_weight": float((len(labels) - labels.sum()) / labels.sum())}
+
+    def evened(self, matrix: Matrix, labels: Vector, levels: tuple[int, ...], *, seed: int) -> tuple[Matrix, Vector]:
+        """The rows and labels, and the events that SMOTE makes up."""
+        return oversampled(matrix, labels, levels, seed=seed) if self.balance == "smote" else (matrix, labels)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""

@@ -231,5 +231,5 @@ def _alone(folder: Path) -> None:
 
 def _identity(order: Order) -> str:
     """The same rows, use case, seed and preset make the same study; a larger budget continues a smaller one."""
-    asked = [order.case.name, order.origin, order.seed, order.preset, order.balances, str(order.case.task)]
+    asked = [tune.FORMAT, order.case.name, order.origin, order.seed, order.preset, order.balances, str(order.case.task)]
     return sha256(json.dumps(asked).encode()).hexdigest()[:12]

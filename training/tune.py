@@ -1,7 +1,7 @@
 """The search: Ray Tune runs trials in parallel, Optuna proposes them, ASHA ends the hopeless ones early.
 
-A trial is one recipe, cross-validated fold by fold in one thread. Results are kept in a file as they come, so a search
-whose driver died goes on where it stopped, and goes on as it would have gone.
+A trial is one recipe, cross-validated fold by fold (training/trial.py). Results are kept in a file as they come, so a
+search whose driver died goes on where it stopped, and goes on as it would have gone.
 """
 
 import json
@@ -13,20 +13,21 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
 from ray import tune
 from ray.tune.experiment import Trial
 
-from forewarn import performance
 from forewarn.errors import ForewarnError
 from forewarn.tasks import Task
 from training.data import Fold
 from training.presets import Preset
-from training.proposals import FOLDS, STOPPABLE, Halving, InOrder, Listed, Proposals, Sampled
+from training.proposals import GRACE_FOLDS, STOPPABLE, Halving, InOrder, Listed, Proposals, Sampled
 from training.recipes import Balance, Recipe
+from training.trial import CrossValidation, recipe_of
 
 FINISHED = "finished.jsonl"
+# Raised when the same numbers would be other trials: an unfinished search of an older release is begun anew.
+FORMAT = 2
 WIDTH = "width"
 # Below one CPU, so that two trials still fit on two cores beside a serving application's 0.4.
 CPUS_PER_TRIAL = 0.75
@@ -115,71 +116,56 @@ def search(
     folder.mkdir(parents=True, exist_ok=True)
     done = {trial.number: trial for trial in finished_before(folder)}
     if len(done) < min(budget.trials, len(preset.points) or budget.trials):
-        recorder = _Recorder(folder / FINISHED, preset.metric, len(folds), heard)
         proposals: Proposals = Listed(preset.points) if preset.points else Sampled(task, balances, seed=seed)
-        ran = _tuner(folds, task, preset, budget, seed, folder, recorder, proposals, done).fit()
+        asked = {"metric": preset.metric, "mode": "max" if task.larger_is_better else "min"}
+        slots = at_a_time()
+        width = _width(folder, slots)
+        halving = _halving(len(folds), preset, done, width=width, slots=slots, **asked)
+        before = {number: trial.score for number, trial in done.items()}
+        searcher = InOrder(proposals, width=width, before=before, **asked)
+        recorder = _Recorder(folder / FINISHED, preset.metric, len(folds), heard)
+        given = {"task": task, "seed": seed, "metric": preset.metric, "milestones": halving.milestones}
+        trainable = tune.with_parameters(CrossValidation, folds=folds, **given)
+        left = Budget(trials=budget.trials - len(done), seconds=budget.seconds)
+        ran = _tuner(trainable, searcher, halving, recorder, left, folder).fit()
         if ran.errors and not recorder.recorded_any:
             raise ForewarnError(f"every trial failed; the first: {str(ran.errors[0]).strip().splitlines()[-1]}")
     return _best(task, finished_before(folder))
 
 
 def _tuner(
-    folds: list[Fold],
-    task: Task,
-    preset: Preset,
-    budget: Budget,
-    seed: int,
-    folder: Path,
-    recorder: "_Recorder",
-    proposals: Proposals,
-    done: Mapping[int, Finished],
+    trainable: Any, searcher: InOrder, halving: Halving, recorder: "_Recorder", left: Budget, folder: Path
 ) -> tune.Tuner:
-    asked = {"metric": preset.metric, "mode": "max" if task.larger_is_better else "min"}
-    width = _width(folder)
-    scores = {number: trial.score for number, trial in done.items()}
-    halving = None if preset.points else _halving(len(folds), width, done, asked)
-    milestones = halving.milestones if halving else ()
-    trainable = tune.with_parameters(
-        run_trial, folds=folds, task=task, seed=seed, metric=preset.metric, milestones=milestones
-    )
     # A trial that the budget cut off before its first fold has no metrics, and Tune says so at length.
     logging.getLogger("ray.tune.analysis").setLevel(logging.ERROR)
     return tune.Tuner(
         tune.with_resources(trainable, {"cpu": CPUS_PER_TRIAL}),
         tune_config=tune.TuneConfig(
-            search_alg=InOrder(proposals, width=width, before=scores, **asked),
+            search_alg=searcher,
             scheduler=halving,
-            num_samples=budget.trials - len(done),
-            time_budget_s=budget.seconds if isfinite(budget.seconds) else None,
+            num_samples=left.trials,
+            time_budget_s=left.seconds if isfinite(left.seconds) else None,
             reuse_actors=True,
             trial_name_creator=_name,
             trial_dirname_creator=_name,
         ),
-        run_config=tune.RunConfig(name="tune", storage_path=str(folder), verbose=0, callbacks=[recorder]),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(folder),
+            verbose=0,
+            callbacks=[recorder],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the record is all that is kept
+        ),
     )
 
 
-def run_trial(
-    config: dict[str, Any], *, folds: list[Fold], task: Task, seed: int, metric: str, milestones: tuple[int, ...]
-) -> None:
-    """Cross-validate one recipe; the mean so far is told where the trial may be stopped, and in the end.
-
-    Runs on a worker. A report costs 0.1 s: one a fold took as long as fitting the folds.
-    """
-    recipe = recipe_of(config)
-    scores: list[float] = []
-    seen: list[float] = []
-    for fold in folds:
-        estimator = recipe.fit(fold.train, fold.train_labels, fold.levels, seed=seed)
-        scores.append(performance.selection(task, fold.test_labels, estimator.margins(fold.test), metric))
-        seen.append(float(np.mean(scores)))
-        if len(seen) == len(folds) or len(seen) in milestones:
-            tune.report({metric: seen[-1], FOLDS: len(seen), "seen": list(seen)})
-
-
-def recipe_of(config: Mapping[str, Any]) -> Recipe:
-    """The recipe in a trial's configuration."""
-    return Recipe(algorithm=config["algorithm"], params=dict(config["params"]), balance=config["balance"])
+def _halving(folds: int, preset: Preset, done: Mapping[int, Finished], **given: Any) -> Halving:
+    """A preset's list is seen to its end; the proposals are halved, and held against those of an earlier run too."""
+    halving = Halving(folds=folds, grace=folds if preset.points else GRACE_FOLDS, **given)
+    for number, trial in done.items():
+        if trial.algorithm in STOPPABLE:
+            halving.remember(number, trial.seen)
+    return halving
 
 
 def finished_before(folder: Path) -> list[Finished]:
@@ -190,22 +176,18 @@ def finished_before(folder: Path) -> list[Finished]:
     return sorted((Finished(**json.loads(line)) for line in lines), key=lambda trial: trial.number)
 
 
-def _width(folder: Path) -> int:
-    """Twice as many trials as fit on the cluster; a resumed search keeps its own, whatever it runs on now."""
+def at_a_time() -> int:
+    """Trials that fit on the cluster."""
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return max(1, int(resources.get("CPU", 1) // CPUS_PER_TRIAL))
+
+
+def _width(folder: Path, slots: int) -> int:
+    """Twice as many trials as fit; a resumed search keeps its own, whatever it runs on now."""
     note = folder / WIDTH
     if not note.exists():
-        resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        slots = int(resources.get("CPU", 1) // CPUS_PER_TRIAL)
-        note.write_text(str(WIDTH_PER_SLOT * max(1, slots)))
+        note.write_text(str(WIDTH_PER_SLOT * slots))
     return int(note.read_text())
-
-
-def _halving(folds: int, width: int, done: Mapping[int, Finished], asked: dict[str, str]) -> Halving:
-    halving = Halving(folds=folds, width=width, **asked)
-    for number, trial in done.items():
-        if trial.algorithm in STOPPABLE:
-            halving.remember(number, trial.seen)
-    return halving
 
 
 class _Recorder(tune.Callback):
@@ -243,7 +225,7 @@ def _finished(trial: Trial, metric: str, folds: int) -> Finished:
     result = trial.last_result
     return Finished(
         number=trial.config["number"],
-        **recipe_of(trial.config).to_json(),
+        **{**recipe_of(trial.config).to_json(), "params": dict(result["params"])},
         score=float(result[metric]),
         seen=[float(mean) for mean in result["seen"]],
         whole=len(result["seen"]) == folds,

@@ -28,9 +28,10 @@ def test_metrics_of_a_worked_example() -> None:
 @given(seed=st.integers(0, 99), threshold=st.sampled_from([0.0, 0.3, 0.5, 0.8, 1.0]))
 def test_what_is_counted_here_is_what_scikit_learn_counts(seed: int, threshold: float) -> None:
     random = np.random.default_rng(seed)
-    scores = random.uniform(0, 0.95, 40)
+    scores = random.uniform(0, 0.95, 40).round(1).clip(0.05)  # with ties
     labels = np.append((random.random(38) < scores[:38]).astype(float), [0.0, 1.0])
     found, answers = performance.classification(labels, scores, threshold), scores >= threshold
+    assert found["roc_auc"] == pytest.approx(metrics.roc_auc_score(labels, scores))
     assert found["f1"] == pytest.approx(metrics.f1_score(labels, answers, zero_division=0))
     assert found["recall"] == pytest.approx(metrics.recall_score(labels, answers))
     assert found["precision"] == pytest.approx(metrics.precision_score(labels, answers, zero_division=0))

@@ -45,7 +45,7 @@ def test_a_model_finds_the_signal_that_a_sample_holds(case: UseCase) -> None:
     trees = fit(features.matrix(rows[:2000]), labels[:2000], features.levels, seed=0, **point)
     found = performance.selection(case.task, labels[2000:], trees.margins(features.matrix(rows[2000:])))
     if isinstance(case.task, Classification):
-        assert 0.75 <= found <= 0.90
+        assert 0.75 <= found <= 0.98  # and is not given away
     else:
         assert found < np.abs(labels[2000:] - np.median(labels[2000:])).mean()
 

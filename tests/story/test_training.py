@@ -1,5 +1,6 @@
 """Whole trainings on the session's cluster: what they leave behind, what they refuse, and that they repeat."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from forewarn.settings import Settings
 from forewarn.usecase import UseCase
 from jobs import evaluate, train, up
 from tests.conftest import Service
-from training import data, exports
+from training import data, exports, presets, tune
 from training.order import Trained
 
 pytestmark = pytest.mark.cluster
@@ -138,3 +139,22 @@ def test_subjects_that_repeat_are_measured_unseen_and_known(service: Service, ho
     assert data.repeats_subjects(data.examples(case, raw))
     found = trained(case, raw, home)
     assert found.known_subjects.keys() == found.metrics.keys()
+
+
+def test_a_search_keeps_a_worker_for_each_slot(service: Service, tmp_path: Path) -> None:
+    """Ray Tune by itself is left with one after a while (docs/decisions/0012)."""
+    task = replace(CHURN.task, algorithms=("xgboost",))
+    folds = list(data.folds(data.examples(CHURN, CHURN.sample(2000, seed=2)), repeats=2, seed=0))
+    tune.search(
+        folds,
+        task=task,
+        preset=presets.preset("default", task, seed=0),
+        budget=tune.Budget(trials=16, seconds=300),
+        seed=0,
+        folder=tmp_path,
+        heard=lambda _: None,
+    )
+    results = [json.loads(path.read_text().splitlines()[-1]) for path in (tmp_path / "tune").glob("*/result.json")]
+    workers = {result["config"]["number"]: result["pid"] for result in results}
+    assert len(workers) == 16
+    assert len(set(workers.values())) == len({workers[number] for number in range(8, 16)}) == tune.at_a_time()

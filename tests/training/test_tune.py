@@ -11,7 +11,8 @@ import pytest
 from forewarn.errors import ForewarnError
 from forewarn.spaces import STARTING_POINTS
 from forewarn.tasks import Classification, Regression
-from training import tune
+from tests.training.test_proposals import Controller, Trial
+from training import presets, tune
 from training.recipes import Recipe
 from training.tune import Finished, Found
 
@@ -28,7 +29,7 @@ def finished(number: int, algorithm: str, score: float, *, whole: bool = True, *
 def ended(number: int, **result: Any) -> Any:
     """A trial as Ray Tune hands it to a callback when it is over."""
     recipe = Recipe(algorithm="logistic", params={"C": 0.1}, balance="smote")
-    last = {"roc_auc": 0.8, "seen": [0.7, 0.8], "time_total_s": 1.5, **result}
+    last = {"roc_auc": 0.8, "seen": [0.7, 0.8], "params": recipe.params, "time_total_s": 1.5, **result}
     return SimpleNamespace(config={"number": number, **recipe.to_json()}, last_result=last)
 
 
@@ -119,23 +120,24 @@ def test_a_record_whose_last_line_is_torn_is_gone_on_with(tmp_path: Path) -> Non
     assert [trial.number for trial in tune.finished_before(tmp_path)] == [0, 1]
 
 
-def test_a_trials_configuration_is_its_recipe() -> None:
-    recipe = finished(0, "xgboost", 0.8, balance="scale_pos_weight").recipe
-    assert tune.recipe_of({"number": 7, **recipe.to_json()}) == recipe
+def test_a_trial_is_written_down_with_the_rounds_that_it_found(tmp_path: Path) -> None:
+    recorder(tmp_path).on_trial_complete(1, [], ended(0, params={"C": 0.1, "n_estimators": 85}))
+    assert tune.finished_before(tmp_path)[0].recipe.params == {"C": 0.1, "n_estimators": 85}
 
 
 def test_a_resumed_search_holds_trees_against_trees_alone() -> None:
     done = {trial.number: trial for trial in (finished(0, "logistic", 0.9), finished(1, "xgboost", 0.6))}
-    halving = tune._halving(10, 1, done, {"metric": "roc_auc", "mode": "max"})
-    last = SimpleNamespace(trial_id="id", config={"number": 2, "algorithm": "xgboost"})
-    halving.on_trial_add(None, last)
+    default = presets.preset("default", EVENT, seed=0)
+    halving = tune._halving(10, default, done, metric="roc_auc", mode="max", width=1, slots=1)
+    last = Trial(2)
+    halving.on_trial_add(Controller(), last)
     assert halving.on_trial_result(None, last, {"folds": 3, "roc_auc": 0.7}) == "CONTINUE"
-    worse = SimpleNamespace(trial_id="other", config={"number": 3, "algorithm": "xgboost"})
-    halving.on_trial_add(None, worse)
+    worse = Trial(3)
+    halving.on_trial_add(Controller(), worse)
     assert halving.on_trial_result(None, worse, {"folds": 3, "roc_auc": 0.5}) == "STOP"
 
 
 def test_a_resumed_search_keeps_its_width(tmp_path: Path) -> None:
     """On a larger cluster it would otherwise propose something else."""
     (tmp_path / tune.WIDTH).write_text("6")
-    assert tune._width(tmp_path) == 6
+    assert tune._width(tmp_path, 2) == 6

@@ -64,14 +64,9 @@ def search(case: UseCase, evidence: Evidence) -> Figure | None:
     best = max if case.task.larger_is_better else min
     whole = [(number, trial.score) for number, trial in enumerate(evidence.trials, 1) if trial.whole]
     if whole:
-        axes.step(
-            [n for n, _ in whole],
-            [*accumulate((s for _, s in whole), best)],
-            where="post",
-            color=INK,
-            lw=1.3,
-            label="best so far",
-        )
+        leaders = [*accumulate((score for _, score in whole), best)]
+        numbers = [*(number for number, _ in whole), len(evidence.trials)]
+        axes.step(numbers, [*leaders, leaders[-1]], where="post", color=INK, lw=1.3, label="best so far")
     more = "more" if case.task.larger_is_better else "less"
     style(
         axes,
