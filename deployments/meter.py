@@ -17,6 +17,7 @@ class Meter:
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
+        self._children: dict[tuple[Any, ...], Any] = {}
         labels = ("use_case", "model_version", "risk_level")
         self._predictions = Counter("forewarn_predictions", "Rows answered.", labels, registry=registry)
         self._errors = Counter(
@@ -39,19 +40,26 @@ class Meter:
         for one in answers:
             tally[one["served_by"], one["model_version"], one.get("risk_level", "")] += 1
             if "probability" in one:
-                self._probability.labels(one["served_by"]).observe(one["probability"])
+                self._of(self._probability, one["served_by"]).observe(one["probability"])
             else:
-                self._amount.labels(one["served_by"]).observe(one["prediction"])
+                self._of(self._amount, one["served_by"]).observe(one["prediction"])
         for labels, count in tally.items():
-            self._predictions.labels(*labels).inc(count)
+            self._of(self._predictions, *labels).inc(count)
 
     def refused(self, use_case: str, kind: str) -> None:
         """A row or a request has none. The use case is empty where it was not known yet."""
-        self._errors.labels(use_case, kind).inc()
+        self._of(self._errors, use_case, kind).inc()
 
     def took(self, use_case: str, seconds: float) -> None:
         """A request has its answer."""
-        self._latency.labels(use_case).observe(seconds)
+        self._of(self._latency, use_case).observe(seconds)
+
+    def _of(self, metric: Any, *labels: str) -> Any:
+        """The metric with these labels; the library takes a lock and 9 µs to find it, three times a request."""
+        key = (metric, *labels)
+        if key not in self._children:
+            self._children[key] = metric.labels(*labels)
+        return self._children[key]
 
     def page(self) -> bytes:
         """As Prometheus reads it."""

@@ -217,18 +217,26 @@ def fill(
     """
     rows: list[Any] = list(raw_rows)
     filled: list[StoredFeatures | None] = [None] * len(rows)
-    gaps = {index: (subject, lacking) for index, row in enumerate(rows) if (lacking := _lacking(case, row))
-            and (subject := subject_of(case, row))}  # fmt: skip
-    if not gaps or store.empty:
+    wanted = gaps(case, rows)
+    if not wanted or store.empty:
         return rows, filled
-    known = store.latest(case, {subject for subject, _ in gaps.values()}, at=now)
-    for index, (subject, lacking) in gaps.items():
+    known = store.latest(case, {subject for subject, _ in wanted.values()}, at=now)
+    for index, (subject, lacking) in wanted.items():
         stored = known.get(subject)
         more = {wire: value for wire, value in stored.fields.items() if wire in lacking} if stored else {}
         if stored and more:
             rows[index] = {**rows[index], **more}
             filled[index] = _provenance(case, list(more), stored.valid_from, now)
     return rows, filled
+
+
+def gaps(case: UseCase, rows: Sequence[Any]) -> dict[int, tuple[str, set[str]]]:
+    """Of the rows that name a subject and do not hold all that is kept of one: the subject, and what is lacking."""
+    return {
+        index: (subject, lacking)
+        for index, row in enumerate(rows)
+        if (subject := subject_of(case, row)) and (lacking := _lacking(case, row))
+    }
 
 
 def _lacking(case: UseCase, row: Any) -> set[str]:

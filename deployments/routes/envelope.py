@@ -3,7 +3,6 @@
 import logging
 import re
 from typing import Any
-from uuid import uuid4
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -11,6 +10,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from deployments.ids import new_id
 from forewarn.errors import ForewarnError
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def request_id(request: Request) -> str:
     """The client's X-Request-ID, or one of ours; the same for the whole request."""
     if "request_id" not in request.scope:
         given = request.headers.get("x-request-id", "")
-        request.scope["request_id"] = given if SAFE_ID.fullmatch(given) else uuid4().hex
+        request.scope["request_id"] = given if SAFE_ID.fullmatch(given) else new_id()
     found: str = request.scope["request_id"]
     return found
 

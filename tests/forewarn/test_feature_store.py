@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from forewarn import entities, entity_table, ids, scoring, usecases
 from forewarn.entities import EntityRow
 from forewarn.errors import BadInput, CannotStart, StateDamaged, StoreUnavailable
-from forewarn.feature_store import FeatureStore, Holding, fill
+from forewarn.feature_store import FeatureStore, Holding, fill, gaps
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
 
@@ -439,3 +439,12 @@ def test_a_damaged_secret_is_not_replaced(tmp_path: Path, text: str) -> None:
     with pytest.raises(StateDamaged, match="restore it from a backup"):
         ids.IdKey.open(tmp_path / "id_key")
     assert (tmp_path / "id_key").read_text() == text
+
+
+def test_only_a_row_that_names_a_subject_and_lacks_something_has_a_gap() -> None:
+    """For the others the door asks no store."""
+    whole = {name: value for name, value in CHURN.sample(1, seed=1)[0].items() if name != CHURN.target}
+    nobody = {name: value for name, value in whole.items() if name not in CHURN.spec[CHURN.key].aliases}
+    short = {name: value for name, value in whole.items() if name != "tenure_months"}
+    found = gaps(CHURN, [whole, nobody, short, "no row", {}])
+    assert found == {2: (whole["customer_id"], {"tenure_months"})}

@@ -1,0 +1,169 @@
+"""The servers that are held against each other: each with the same model, started here and ended here."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic, sleep
+from typing import Any
+
+import httpx
+import psutil
+import yaml
+
+from forewarn import drift, keys, performance, scoring
+from forewarn.features import Features
+from forewarn.package import ModelPackage, contract
+from forewarn.releases import Releases
+from forewarn.settings import PROJECT, Settings
+from forewarn.trees import Trees
+from forewarn.usecase import UseCase
+from jobs import cluster, machine
+
+ROWS = 1500
+# Those of the measurements that the bars come from.
+TREES = {"n_estimators": 200, "max_depth": 4, "learning_rate": 0.1}
+READY_SECONDS = 240
+# What Ray Serve does by itself: its own proxy in Python, and its defaults for latency and transport.
+RAY_DEFAULTS = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "0",
+    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "0",
+    "RAY_SERVE_USE_GRPC_BY_DEFAULT": "0",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """One that answers.
+
+    Attributes:
+        processes: all that it consists of, now.
+    """
+
+    url: str
+    headers: dict[str, str]
+    processes: Callable[[], list[psutil.Process]]
+
+
+def package(case: UseCase) -> ModelPackage:
+    """A version with 200 trees, learned from made-up rows."""
+    raw = case.sample(ROWS, seed=0)
+    rows = scoring.validate(case, raw).values
+    labels = case.task.labels(case.target, [row[case.target] for row in raw])
+    features = Features.fit(case, rows)
+    matrix = features.matrix(rows)
+    trees = Trees.fit(matrix, labels, features.levels, seed=0, **TREES)
+    scores = case.task.scores(trees.margins(matrix))
+    rule = performance.learn_rule(case.task, labels, scores)
+    metrics = performance.over_folds([performance.measure(case.task, labels, scores, rule)])
+    told = {"algorithm": "xgboost", "metrics": metrics, "fields": list(features.fields), "data": {"rows": len(rows)},
+            "created": "2026-01-01T00:00:00+00:00"}  # fmt: skip
+    return ModelPackage(
+        case=case,
+        features=features,
+        estimator=trees,
+        rule=rule,
+        metadata=told,
+        contract=contract(case, rows),
+        reference=drift.profile(case, rows, scores),
+        smoke=tuple(case.anonymous(row) for row in rows[:3]),
+    )
+
+
+@contextmanager
+def plain(case: UseCase) -> Iterator[Server]:
+    """One FastAPI process (benchmarks/plain.py)."""
+    with TemporaryDirectory() as folder:
+        saved = package(case).save(Path(folder) / "package")
+        port = _free_port()
+        command = [sys.executable, "-m", "benchmarks.plain", case.name, str(saved), str(port)]
+        with _running(command, {}) as process:
+            server = Server(url=f"http://127.0.0.1:{port}/predict", headers={}, processes=lambda: [process])
+            _wait(f"http://127.0.0.1:{port}/ready", process)
+            yield server
+
+
+@contextmanager
+def forewarn(case: UseCase, environment: dict[str, str] | None = None, door: dict[str, Any] | None = None,
+             **args: Any) -> Iterator[Server]:  # fmt: skip
+    """The real application, brought up by `forewarn up`."""
+    with TemporaryDirectory() as folder:
+        settings = Settings(home=Path(folder) / "home", port=_free_port(), dashboard_port=_free_port())
+        _install(case, settings)
+        config = _config(case, Path(folder), door or {}, args)
+        home = {
+            "FOREWARN_HOME": str(settings.home),
+            "FOREWARN_PORT": str(settings.port),
+            "FOREWARN_DASHBOARD_PORT": str(settings.dashboard_port),
+        }
+        up = [sys.executable, "-c", "from jobs.cli import main; main()", "up", "--config", str(config)]
+        with _running(up, {**home, **(environment or {})}) as process:
+            _wait(f"http://127.0.0.1:{settings.port}/ready", process)
+            key = keys.installation_key(settings.keys, settings.local_key)
+            mark = cluster.running(settings)["mark"]
+            yield Server(
+                url=f"http://127.0.0.1:{settings.port}/v1/{case.name}/predict",
+                headers={"X-API-Key": key},
+                processes=lambda: [process, *machine.marked(mark)],
+            )
+
+
+def ray_defaults(case: UseCase) -> Any:
+    """The same graph as Ray Serve runs it by itself: no HAProxy, no grouping, its own transport."""
+    return forewarn(case, RAY_DEFAULTS, door={"max_group": 1, "max_rows": 1, "groups_in_flight": 1000})
+
+
+def _install(case: UseCase, settings: Settings) -> None:
+    releases = Releases(settings.packages)
+    with TemporaryDirectory() as folder:
+        releases.admit(case, "v1", package(case).save(Path(folder) / "package"))
+    releases.promote(case, "v1")
+
+
+def _config(case: UseCase, folder: Path, door: dict[str, Any], args: dict[str, Any]) -> Path:
+    plan = yaml.safe_load((PROJECT / "serve_config.yaml").read_text())
+    given = plan["applications"][0]["args"]
+    given |= {"use_cases": [case.name], "default_use_case": case.name, **args}
+    given["door"] = {**given.get("door", {}), **door}
+    path = folder / "serve_config.yaml"
+    path.write_text(yaml.safe_dump(plan))
+    return path
+
+
+@contextmanager
+def _running(command: list[str], environment: dict[str, str]) -> Iterator[psutil.Process]:
+    process = subprocess.Popen(
+        command, env={**os.environ, **environment}, cwd=PROJECT, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        yield psutil.Process(process.pid)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def _wait(url: str, process: psutil.Process) -> None:
+    deadline = monotonic() + READY_SECONDS
+    while not _answers(url):
+        if monotonic() > deadline or not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            raise RuntimeError(f"{url} does not answer")
+        sleep(0.5)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
