@@ -1,6 +1,7 @@
 """Where things are: read from FOREWARN_* once, at the edge, and passed down."""
 
 import getpass
+import subprocess
 from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
@@ -37,6 +38,7 @@ class Settings(BaseSettings):
     features_uri: str = Field(default="", description="Feature store, as postgresql://…; empty: SQLite in home.")
     user: str = Field(default="", description="Who decides here; empty: the user of this machine.")
     four_eyes: bool = Field(default=False, description="Whoever trained a version may not approve it.")
+    commit: str = Field(default="", description="The code's commit, where no checkout says it: in a job, an image.")
     dashboard_port: int = Field(default=8265, ge=1, le=65535, description="Ray dashboard, localhost only.")
 
     @field_validator("home", "use_cases")
@@ -48,6 +50,18 @@ class Settings(BaseSettings):
     def whoami(self) -> str:
         """Whose decision it is."""
         return self.user or getpass.getuser()
+
+    @property
+    def git_sha(self) -> str:
+        """The commit of this code; "unknown" where neither FOREWARN_COMMIT nor a checkout says it."""
+        if self.commit:
+            return self.commit
+        asked = ["git", "-C", str(PROJECT), "rev-parse", "HEAD"]
+        try:
+            found = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
+        except OSError:
+            return "unknown"
+        return found.stdout.strip() or "unknown"
 
     @property
     def mlflow_uri(self) -> str:

@@ -73,4 +73,4 @@ def _refuse_elsewhere(settings: Settings, found: dict[str, Any]) -> None:
 def environment(settings: Settings) -> dict[str, str]:
     """What a job must know of this installation. No secrets: Ray shows these on its dashboard."""
     further = {"FOREWARN_USE_CASES": str(settings.use_cases)} if settings.use_cases else {}
-    return {"FOREWARN_HOME": str(settings.home), **further}
+    return {"FOREWARN_HOME": str(settings.home), "FOREWARN_COMMIT": settings.git_sha, **further}

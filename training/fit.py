@@ -1,7 +1,6 @@
 """The final fit on every row, in process or on many workers, and everything that must travel with the model."""
 
 import platform
-import subprocess
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,7 +15,6 @@ from forewarn.estimators import Blend, Calibrated, Estimator
 from forewarn.evidence import Bin, Evidence, Trial
 from forewarn.features import Features, Matrix
 from forewarn.package import ModelPackage, contract
-from forewarn.settings import PROJECT
 from forewarn.tasks import Classification, Vector
 from forewarn.trees import OBJECTIVES, Trees
 from forewarn.usecase import UseCase
@@ -124,7 +122,7 @@ def pack(
         features=features,
         estimator=estimator,
         rule=proof.learned.rule,
-        metadata={**_made_of(proof), **account, "fields": list(features.fields), **provenance()},
+        metadata={**_made_of(proof), **account, "fields": list(features.fields), "environment": environment()},
         contract=contract(case, found.rows),
         reference=drift.profile(case, found.rows, scores),
         smoke=tuple(smoke_rows(case)),
@@ -174,27 +172,14 @@ def row_ms(package: ModelPackage, *, seed: int) -> float:
     return float(np.median(taken)) * 1000
 
 
-def provenance() -> dict[str, Any]:
-    """From which commit and with which libraries."""
-    return {
-        "git_sha": git_sha(),
-        "environment": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
-    }
+def environment() -> dict[str, str]:
+    """Library -> its version."""
+    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
 
 
 def now() -> str:
     """In UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def git_sha() -> str:
-    """The checkout's commit; a job runs from a copy without one, and says so."""
-    asked = ["git", "-C", str(PROJECT), "rev-parse", "HEAD"]
-    try:
-        found = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
-    except OSError:
-        return "unknown"
-    return found.stdout.strip() or "unknown"
 
 
 def _made_of(proof: Proof) -> dict[str, Any]:

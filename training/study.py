@@ -48,7 +48,7 @@ class Study:
         if not note.exists():
             asked = {**order.origin, **asdict(order.limits), "seed": order.seed, "preset": order.preset,
                      "balance": ",".join(order.balances), "backend": order.backend}  # fmt: skip
-            tags = {"use_case": order.case.name, "git_sha": fit.git_sha(), "quality_override": order.override,
+            tags = {"use_case": order.case.name, "git_sha": settings.git_sha, "quality_override": order.override,
                     "trained_by": order.by}  # fmt: skip
             state.write(note, registry.start_run(order.case, "search", params=asked, tags=tags))
         return cls(order, settings, registry, folder, note.read_text())
@@ -104,6 +104,7 @@ class Study:
             "trials": len(best.trials),
             "seed": order.seed,
             "preset": order.preset,
+            "git_sha": self._settings.git_sha,
             "data": {**order.origin, "rows": len(found.rows), "rejected": len(found.rejects)},
             "quality": {**found.quality.to_json(), "override": order.override},
         }

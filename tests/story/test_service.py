@@ -168,6 +168,8 @@ def test_a_new_version_takes_over_without_a_failed_request(
     assert set(statuses) == {200}
     assert '"use_case":"attrition"' in capsys.readouterr().out
     assert service.client.get("/health").json()["models"]["attrition"]["model_version"] == after
+    # The job ran from a copy without a checkout, and knows its commit all the same.
+    assert champion(service).card["git_sha"] == service.settings.git_sha
 
 
 def test_a_job_that_fails_says_so(service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
