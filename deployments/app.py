@@ -40,7 +40,9 @@ class Door(Strict):
     Attributes:
         max_rows: rows in one request.
         max_group: rows that travel to the model together.
-        groups_in_flight: groups on their way at once; requests that come meanwhile form the next group.
+        groups_in_flight: groups on their way at once; requests that come meanwhile form the next group. Two keep two
+            cores busy; more make smaller groups, each of which pays the hops (docs/performance.md). With more
+            replicas of the model than two, let as many groups fly.
         max_waiting: rows that may wait; beyond, the answer is 503 with Retry-After at once.
         max_explained: rows in one request that may be explained.
         max_body_bytes: size of one request's body; beyond, 413.
@@ -49,7 +51,7 @@ class Door(Strict):
 
     max_rows: int = Field(default=1000, ge=1)
     max_group: int = Field(default=1000, ge=1)
-    groups_in_flight: int = Field(default=4, ge=1)
+    groups_in_flight: int = Field(default=2, ge=1)
     max_waiting: int = Field(default=5_000, ge=1, lt=MAX_ONGOING)
     max_explained: int = Field(default=100, ge=1)
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
@@ -230,7 +230,7 @@ def fill(
     return rows, filled
 
 
-def gaps(case: UseCase, rows: Sequence[Any]) -> dict[int, tuple[str, set[str]]]:
+def gaps(case: UseCase, rows: Sequence[Any]) -> dict[int, tuple[str, frozenset[str]]]:
     """Of the rows that name a subject and do not hold all that is kept of one: the subject, and what is lacking."""
     return {
         index: (subject, lacking)
@@ -239,13 +239,19 @@ def gaps(case: UseCase, rows: Sequence[Any]) -> dict[int, tuple[str, set[str]]]:
     }
 
 
-def _lacking(case: UseCase, row: Any) -> set[str]:
+def _lacking(case: UseCase, row: Any) -> frozenset[str]:
     """The fields that are kept and that the row does not hold."""
     if not isinstance(row, Mapping):
-        return set()
-    known = case.by_alias
-    held = {known[name].wire for name, value in row.items() if value is not None and name in known}
-    return {spec.wire for spec in storable(case)} - held
+        return frozenset()
+    wires, kept = _names(case)
+    return kept.difference([wires[name] for name, value in row.items() if value is not None and name in wires])
+
+
+@cache
+def _names(case: UseCase) -> tuple[dict[str, str], frozenset[str]]:
+    """Every name a field is accepted under -> the one it is kept under; and those that are kept."""
+    wires = {alias: spec.wire for alias, spec in case.by_alias.items()}
+    return wires, frozenset(spec.wire for spec in storable(case))
 
 
 def _provenance(case: UseCase, fields: list[str], since: datetime, now: datetime) -> StoredFeatures:

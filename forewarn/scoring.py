@@ -156,8 +156,13 @@ def _many(case: UseCase) -> TypeAdapter[list[Any]]:
     return TypeAdapter(list[case.row])  # type: ignore[name-defined]
 
 
+@cache
+def _inputs(case: UseCase) -> list[tuple[str, str]]:
+    return [(spec.name, spec.wire) for spec in case.inputs]
+
+
 def _rows(case: UseCase, models: list[Any]) -> Rows:
-    inputs = [(spec.name, spec.wire) for spec in case.inputs]
+    inputs = _inputs(case)
     values = [model.__dict__ for model in models]
     return Rows(
         values=values,

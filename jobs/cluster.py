@@ -51,6 +51,9 @@ RAY_ENVIRONMENT = {
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
     "RAY_SERVE_HAPROXY_NBTHREAD": "2",
+    # HAProxy tells a Python process of every request, for Ray Serve's own counters: 0.05 ms of CPU that /metrics, which
+    # counts at the ingress, does not need.
+    "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
     # A stopping ingress replica drains this long at least; 30 s by default.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
 }

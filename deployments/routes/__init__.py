@@ -1,16 +1,17 @@
-"""The doors of the house, one small file each, and the FastAPI application that they make up."""
+"""The doors of the house, one small file each, and the application that they make up."""
 
 from importlib.metadata import version
 
-from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from deployments.house import House
 from deployments.routes import about, envelope, health, inference, predict, schema
+from deployments.routes.front import Front, Handler
 
 
-def create_app(house: House) -> FastAPI:
+def create_app(house: House) -> ASGIApp:
     """Every door of the house."""
     app = FastAPIOffline(  # its pages load nothing from elsewhere
         title="Forewarn",
@@ -21,13 +22,13 @@ def create_app(house: House) -> FastAPI:
     app.state.house = house
     envelope.install(app)
     health.install(app, house)
+    busy: dict[str, Handler] = {}
     for endpoint in house.endpoints.values():
-        predict.install(app, house, endpoint)
+        busy |= predict.install(app, house, endpoint)
         about.install(app, house, endpoint)
     inference.install(app, house)
     schema.secure(app)
-    if house.cors_origins:
-        app.add_middleware(
-            CORSMiddleware, allow_origins=house.cors_origins, allow_methods=["GET", "POST"], allow_headers=["*"]
-        )
-    return app
+    front = Front(app, busy)
+    if not house.cors_origins:
+        return front
+    return CORSMiddleware(front, allow_origins=house.cors_origins, allow_methods=["GET", "POST"], allow_headers=["*"])

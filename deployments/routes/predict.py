@@ -1,6 +1,6 @@
 """Predict and explain: one row, a list of rows, CSV, an uploaded file; in JSON or CSV."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
@@ -12,12 +12,11 @@ from deployments.desk import Asked, Given
 from deployments.endpoint import Endpoint
 from deployments.house import House
 from deployments.routes import reading, schema
-from deployments.routes.envelope import answer, described
+from deployments.routes.envelope import answer, described, header
+from deployments.routes.front import Handler
 from forewarn import tables
 from forewarn.answers import Batch, Card
 from forewarn.errors import BadInput, ForewarnError, RowRejected
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 # C1: what the documents call each door.
 EITHER = ("predict",)
@@ -25,14 +24,15 @@ SINGLE = ("predict/single",)
 MANY = ("predict/batch", "batch", "batch_predict")
 
 
-def install(app: FastAPI, house: House, endpoint: Endpoint) -> None:
-    """The canonical paths, the short ones, and at the root those of the default use case."""
+def install(app: FastAPI, house: House, endpoint: Endpoint) -> dict[str, Handler]:
+    """The canonical paths, the short ones, and at the root those of the default use case; all of them, by path."""
     doors: list[tuple[tuple[str, ...], Handler, dict[str, Any]]] = [
         (EITHER, _door(house, endpoint), schema.either(endpoint)),
         (SINGLE, _door(house, endpoint, one=True), schema.single(endpoint)),
         (MANY, _door(house, endpoint, batch=True), schema.batch(endpoint)),
         (("explain",), _door(house, endpoint, explained=True), schema.either(endpoint, explaining=True)),
     ]
+    opened: dict[str, Handler] = {}
     for prefix, shown in prefixes(house, endpoint):
         for names, handler, documented in doors:
             for name in names:
@@ -42,6 +42,8 @@ def install(app: FastAPI, house: House, endpoint: Endpoint) -> None:
                 app.add_api_route(
                     path, handler, methods=["POST"], operation_id=operation, include_in_schema=shown, **told
                 )
+                opened[path] = handler
+    return opened
 
 
 def prefixes(house: House, endpoint: Endpoint) -> list[tuple[str, bool]]:
@@ -64,7 +66,7 @@ def _door(
         given = await desk.answers(house, endpoint, asked)
         house.meter.took(endpoint.case.name, perf_counter() - began)
         one_answer = _single(endpoint, given[0], began) if asked.single else None
-        if request.headers.get("accept", "").strip().lower().startswith("text/csv"):
+        if header(request, b"accept").strip().lower().startswith("text/csv"):
             return _as_csv(given, began)
         return answer(one_answer or _many(house, endpoint, asked, given, began))
 

@@ -10,7 +10,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from deployments.desk import Asked
 from deployments.endpoint import Endpoint
 from deployments.house import House
-from deployments.routes.envelope import request_id
+from deployments.routes.envelope import header, request_id
 from forewarn import tables
 from forewarn.errors import BadInput, NotAllowed, NotAuthenticated, TooLarge
 
@@ -27,7 +27,7 @@ def admit(house: House, request: Request, endpoint: Endpoint | None = None) -> N
         NotAllowed: a wrong key.
     """
     try:
-        house.doorkeeper.check(request.headers.get("x-api-key"))
+        house.doorkeeper.check(header(request, b"x-api-key"))
     except (NotAuthenticated, NotAllowed):
         if endpoint is not None and endpoint.case.api.strict_401:
             raise NotAuthenticated("Unauthorized") from None
@@ -55,6 +55,8 @@ def flag(request: Request, name: str) -> bool:
     Raises:
         BadInput: it is neither.
     """
+    if not request.scope["query_string"]:
+        return False
     word = request.query_params.get(name, "").lower()
     if word not in (*TRUE, *FALSE):
         raise BadInput(f"{name}={word[:40]}: say {name}=true or {name}=false")
@@ -90,7 +92,7 @@ def json_of(body: bytes) -> Any:
 
 
 async def _rows(request: Request, house: House) -> tuple[list[Any], bool]:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = header(request, b"content-type").partition(";")[0].strip().lower()
     body = await body_of(request, house.max_body_bytes)
     if kind == "text/csv":
         return _of_csv(body, house), False

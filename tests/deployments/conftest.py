@@ -7,8 +7,8 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.types import ASGIApp
 
 from deployments.auth import Doorkeeper
 from deployments.coalesce import Coalescer, Lane
@@ -47,14 +47,17 @@ def default() -> str:
 
 
 @pytest.fixture(scope="session")
-def apps(packages: dict[str, ModelPackage], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], FastAPI]:
-    """The application for a default use case, built once: 101 routes take a tenth of a second."""
+def apps(
+    packages: dict[str, ModelPackage], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], tuple[ASGIApp, House]]:
+    """The application for a default use case and its house, built once: 101 routes take a tenth of a second."""
 
     @cache
-    def built(default: str) -> FastAPI:
+    def built(default: str) -> tuple[ASGIApp, House]:
         settings = Settings(home=tmp_path_factory.mktemp("home"))
         endpoints = {name: endpoint_of(package, settings) for name, package in packages.items()}
-        return create_app(house_of(endpoints, default, settings))
+        house = house_of(endpoints, default, settings)
+        return create_app(house), house
 
     return built
 
@@ -76,14 +79,19 @@ def house_of(endpoints: dict[str, Endpoint], default: str, settings: Settings) -
 
 
 @pytest.fixture
-def app(apps: Callable[[str], FastAPI], default: str) -> FastAPI:
-    return apps(default)
+def app(apps: Callable[[str], tuple[ASGIApp, House]], default: str) -> ASGIApp:
+    return apps(default)[0]
 
 
 @pytest.fixture
-def house(app: FastAPI, packages: dict[str, ModelPackage], settings: Settings, default: str) -> House:
+def house(
+    apps: Callable[[str], tuple[ASGIApp, House]],
+    packages: dict[str, ModelPackage],
+    settings: Settings,
+    default: str,
+) -> House:
     """The application's house, as good as new."""
-    house: House = app.state.house
+    house = apps(default)[1]
     for name, endpoint in house.endpoints.items():
         endpoint.version, endpoint.card = "v1", packages[name].card
     fresh = house_of(house.endpoints, default, settings)
@@ -93,7 +101,7 @@ def house(app: FastAPI, packages: dict[str, ModelPackage], settings: Settings, d
 
 
 @pytest.fixture
-def client(app: FastAPI, house: House, settings: Settings) -> Iterator[TestClient]:
+def client(app: ASGIApp, house: House, settings: Settings) -> Iterator[TestClient]:
     key = settings.local_key.read_text()
     with TestClient(app, headers={"X-API-Key": key}, raise_server_exceptions=False) as client:
         yield client

@@ -1,0 +1,37 @@
+"""The busy doors, opened before FastAPI is asked: its routing and middleware took half of a prediction's time here."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from fastapi import FastAPI, Request, Response
+from starlette.types import Receive, Scope, Send
+
+from deployments.routes import envelope
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Front:
+    """Calls the handler of a busy path itself, and leaves everything else to FastAPI.
+
+    The same handlers are FastAPI's too, so that its documentation shows them. Ray Serve asks an application for its
+    routes at every request, to name the route in its own metrics, and takes "/" where there are none (1.3 % of the
+    replica's time, measured with 101 routes).
+    """
+
+    def __init__(self, app: FastAPI, busy: Mapping[str, Handler]):
+        self._app = app
+        self._busy = busy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        handler = self._busy.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if handler is None:
+            await self._app(scope, receive, send)
+            return
+        scope["app"] = self._app
+        request = Request(scope, receive)
+        try:
+            response = await handler(request)
+        except Exception as error:  # noqa: BLE001 - FastAPI's exception handlers are not behind us here
+            response = await envelope.told(request, error)
+        await response(scope, receive, send)
