@@ -1,20 +1,15 @@
-"""A closed loop of HTTP clients in one process: each connection asks, waits for its answer, and asks again."""
+"""A burst of load on one URL: by wrk where it is installed, else by a Python process that takes more of the machine."""
 
-import asyncio
-from collections import Counter
-from collections.abc import Sequence
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from time import perf_counter
-from typing import cast
-from urllib.parse import urlsplit
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import httptools
-import numpy as np
-import uvloop
+import orjson
 
-# Answers of the first part are not counted: connections open and caches fill.
-WARM_UP_SHARE = 0.2
+SCRIPT = Path(__file__).with_name("wrk.lua")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,91 +18,36 @@ class Load:
 
     Attributes:
         rate: answers with status 200 a second.
-        p50, p95, p99: of their latencies, in milliseconds.
-        failed: status -> how many; 0 is a connection that broke.
+        p50, p95, p99: latencies of the answers, in milliseconds.
+        failed: what -> how many: a status, or a connection that broke.
     """
 
     rate: float
     p50: float
     p95: float
     p99: float
-    answered: int
-    failed: dict[int, int]
+    failed: Mapping[str, int]
 
 
-class _Client(asyncio.Protocol):
-    """One connection. httptools reads the answers; wrk's own parser is the same C."""
+def load(url: str, bodies: Sequence[bytes], headers: Mapping[str, str], *, connections: int, seconds: float) -> Load:
+    """Post the bodies in turn on so many connections at once for so long. Each asks again when it has its answer."""
+    asked = {"Content-Type": "application/json", **headers}
+    if shutil.which("wrk"):
+        with TemporaryDirectory() as folder:
+            lines = Path(folder) / "bodies"
+            lines.write_bytes(b"\n".join(bodies))
+            return _wrk(url, lines, asked, connections, seconds)
+    from benchmarks import clients  # the fallback
 
-    def __init__(self, requests: Sequence[bytes], first: int, until: float, seen: list[tuple[float, float, int]]):
-        self._requests = requests
-        self._next = first
-        self._until = until
-        self._seen = seen
-        self.done = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._parser = httptools.HttpResponseParser(self)
-        self._ask()
-
-    def data_received(self, data: bytes) -> None:
-        self._parser.feed_data(data)
-
-    def on_message_complete(self) -> None:
-        now = perf_counter()
-        self._seen.append((now, now - self._began, self._parser.get_status_code()))
-        if now >= self._until:
-            self._transport.close()
-        else:
-            self._ask()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if perf_counter() < self._until:
-            self._seen.append((perf_counter(), 0.0, 0))
-        self.done.set_result(exc)
-
-    def _ask(self) -> None:
-        self._began = perf_counter()
-        self._transport.write(self._requests[self._next % len(self._requests)])
-        self._next += 1
+    return clients.ask(url, clients.requests(url, bodies, asked), connections=connections, seconds=seconds)
 
 
-def requests(url: str, bodies: Sequence[bytes], headers: dict[str, str]) -> list[bytes]:
-    """The bytes of a POST of each body."""
-    parts = urlsplit(url)
-    lines = {"Host": parts.netloc, "Content-Type": "application/json", **headers}
-    head = f"POST {parts.path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    return [f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in bodies]
-
-
-def load(url: str, asked: Sequence[bytes], *, connections: int, seconds: float) -> Load:
-    """Ask on so many connections at once for so long."""
-    return uvloop.run(_load(url, asked, connections, seconds))
-
-
-async def _load(url: str, asked: Sequence[bytes], connections: int, seconds: float) -> Load:
-    parts = urlsplit(url)
-    loop = asyncio.get_running_loop()
-    began = perf_counter()
-    until = began + seconds
-    seen: list[tuple[float, float, int]] = []
-    clients = []
-    for number in range(connections):
-        made = _Client(asked, number * 7919, until, seen)
-        await loop.create_connection(partial(_itself, made), str(parts.hostname), int(parts.port or 80))
-        clients.append(made)
-    await asyncio.wait([client.done for client in clients], timeout=seconds + 30)
-    return _summed(seen, began + WARM_UP_SHARE * seconds, until)
-
-
-def _itself(client: _Client) -> _Client:
-    return client
-
-
-def _summed(seen: Sequence[tuple[float, float, int]], start: float, end: float) -> Load:
-    within = [(took, status) for when, took, status in seen if start <= when <= end]
-    good = np.array([took for took, status in within if status == 200]) * 1000
-    p50, p95, p99 = np.percentile(good, (50, 95, 99)) if len(good) else (np.nan,) * 3
-    failed = Counter(status for _, status in within if status != 200)
-    return Load(rate=len(good) / (end - start), p50=float(p50), p95=float(p95), p99=float(p99), answered=len(good),
-                failed=dict(failed))  # fmt: skip
+def _wrk(url: str, lines: Path, headers: Mapping[str, str], connections: int, seconds: float) -> Load:
+    named = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+    timing = ["-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--timeout", "30s"]
+    command = ["wrk", *timing, "-s", str(SCRIPT), *named, url, "--", str(lines)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = orjson.loads(done.stdout.splitlines()[-1])
+    failed = {name: found[name] for name in ("status", "broken", "timeout") if found[name]}
+    rate = (found["answered"] - found["status"]) / found["seconds"]
+    return Load(rate=rate, p50=found["p50"], p95=found["p95"], p99=found["p99"], failed=failed)

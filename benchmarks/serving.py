@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import servers
-from benchmarks.load import Load, load, requests
+from benchmarks.load import Load, load
 from benchmarks.servers import Server
 from forewarn import usecases
 from forewarn.tasks import Classification
@@ -26,6 +26,8 @@ from forewarn.usecase import UseCase
 
 ROUNDS = 5
 SECONDS = 4.0
+# Not counted: connections open and caches fill.
+WARM_UP_SECONDS = 1.0
 CONNECTIONS = (1, 16, 64, 256)
 BODIES = 200
 
@@ -44,9 +46,10 @@ class Burst:
 
 def burst(server: Server, bodies: list[bytes], connections: int) -> Burst:
     """Ask for a while, and see what it took."""
+    load(server.url, bodies, server.headers, connections=connections, seconds=WARM_UP_SECONDS)
     processes = server.processes()
     before = _cpu(processes)
-    found = load(server.url, requests(server.url, bodies, server.headers), connections=connections, seconds=SECONDS)
+    found = load(server.url, bodies, server.headers, connections=connections, seconds=SECONDS)
     answers = max(found.rate * SECONDS, 1.0)
     return Burst(load=found, cpu=(_cpu(processes) - before) / answers * 1000)
 

@@ -1,11 +1,14 @@
 """The serving graph. `serve_config.yaml` names `build`, Ray Serve calls it with the config's `args`."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ray import serve
 from ray.serve import Application, Deployment
 
 from deployments.ingress import Ingress
 from deployments.model import Model
+from deployments.portions import AHEAD, PORTION
 from deployments.preprocessing import Preprocessor
 from forewarn import usecases
 
@@ -44,31 +47,35 @@ class Door(Strict):
             cores busy; more make smaller groups, each of which pays the hops (docs/performance.md). With more
             replicas of the model than two, let as many groups fly.
         max_waiting: rows that may wait; beyond, the answer is 503 with Retry-After at once.
+        cache_seconds: how long the score of a row is remembered (S2-09); 0: not at all.
+        cache_rows: scores that an ingress replica remembers at most, about 1 kB each.
         max_explained: rows in one request that may be explained.
         max_body_bytes: size of one request's body; beyond, 413.
         cors_origins: web pages of these origins may call the service from a browser; none by default.
     """
 
     max_rows: int = Field(default=1000, ge=1)
-    max_group: int = Field(default=1000, ge=1)
+    max_group: int = Field(default=256, ge=1)
     groups_in_flight: int = Field(default=2, ge=1)
-    max_waiting: int = Field(default=5_000, ge=1, lt=MAX_ONGOING)
+    max_waiting: int = Field(default=1_000, ge=PORTION * AHEAD, lt=MAX_ONGOING)
+    cache_seconds: float = Field(default=300, ge=0)
+    cache_rows: int = Field(default=20_000, ge=0)
     max_explained: int = Field(default=100, ge=1)
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
     cors_origins: tuple[str, ...] = ()
 
-    @model_validator(mode="after")
-    def _fits(self) -> "Door":
-        if self.max_rows > self.max_waiting:
-            raise ValueError(f"max_rows: a request of {self.max_rows} rows could never wait; raise max_waiting")
-        return self
-
 
 class AppArgs(Strict):
-    """`args` in serve_config.yaml: which use cases, and how each kind of deployment runs."""
+    """`args` in serve_config.yaml: which use cases, and how each kind of deployment runs.
+
+    Attributes:
+        composition: preprocessor and model as deployments that scale apart, or called in one process per replica of the
+            preprocessor, which then scales as `model` says: a hop less, see docs/performance.md.
+    """
 
     use_cases: list[str] = Field(min_length=1)
     default_use_case: str = ""
+    composition: Literal["chained", "colocated"] = "chained"
     door: Door = Door()
     ingress: Scaling = Scaling()
     preprocessor: Scaling = Scaling()
@@ -99,12 +106,16 @@ class AppArgs(Strict):
 
 def build(args: AppArgs) -> Application:
     """Ingress → Preprocessor → Model, the last two once per use case."""
-    pipelines = {}
-    for name in args.use_cases:
-        model = _deployment(Model, f"Model-{name}", args.model).bind(name)
-        pipelines[name] = _deployment(Preprocessor, f"Preprocessor-{name}", args.preprocessor).bind(name, model)
+    pipelines = {name: _pipeline(name, args) for name in args.use_cases}
     default = args.default_use_case or args.use_cases[0]
     return _deployment(Ingress, "Ingress", args.ingress).bind(args.door.model_dump(), default, pipelines)
+
+
+def _pipeline(name: str, args: AppArgs) -> Application:
+    if args.composition == "colocated":
+        return _deployment(Preprocessor, f"Preprocessor-{name}", args.model).bind(name, None)
+    model = _deployment(Model, f"Model-{name}", args.model).bind(name)
+    return _deployment(Preprocessor, f"Preprocessor-{name}", args.preprocessor).bind(name, model)
 
 
 def _deployment(kind: type, name: str, scaling: Scaling) -> Deployment:

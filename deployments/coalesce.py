@@ -60,13 +60,21 @@ class Coalescer:
             Overloaded: too many rows are waiting already.
             Exception: whatever scoring these rows raised.
         """
-        if self._rows_waiting + len(rows) > self._max_waiting:
-            raise Overloaded(f"{self._rows_waiting} rows are waiting already; try again in a second")
+        self.refuse_beyond(len(rows))
         waiting = _Waiting(lane, rows, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._rows_waiting += len(rows)
         self._dispatch()
         return await waiting.answer
+
+    def refuse_beyond(self, rows: int) -> None:
+        """Turn away what could not wait.
+
+        Raises:
+            Overloaded: with so many rows more, too many would be waiting.
+        """
+        if self._rows_waiting + rows > self._max_waiting:
+            raise Overloaded(f"{self._rows_waiting} rows are waiting already; try again in a second")
 
     def _dispatch(self) -> None:
         while self._queue and len(self._flying) < self._places:

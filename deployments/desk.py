@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from deployments import portions
+from deployments.coalesce import Lane
 from deployments.endpoint import Endpoint
 from deployments.house import House
 from deployments.ids import new_id
@@ -67,19 +69,35 @@ def _count(house: House, asked: Asked, profiles: list[str], given: Mapping[int, 
 async def _told(house: House, endpoint: Endpoint, raw: list[Any], explained: bool, now: datetime) -> list[Given]:
     """One profile's rows: the good ones scored, the bad ones with what is wrong."""
     filled, stored, trouble = await _filled(house, endpoint, raw, now)
-    rows, wrong = scoring.sift(endpoint.case, filled)
-    told: Sequence[dict[str, Any]] = ()
-    if rows.values:
-        scores = await endpoint.score(rows.values, why=explained or endpoint.case.recommends)
-        card = endpoint.card_of(scores.version)
-        told = answering.tell(endpoint.case, rows, scores, card, at=now, explained=explained)
-    good = iter(told)
+    lane = endpoint.lane(why=explained or endpoint.case.recommends)
+
+    async def answered(some: list[Any]) -> list[Given]:
+        return await _answered(house, endpoint, lane, some, explained, now)
+
+    given = await portions.each(filled, answered)
     return [
-        _advised(endpoint, wrong[place], trouble)
-        if place in wrong
-        else {**next(good), "features_from_store": provenance and provenance.model_dump()}
-        for place, provenance in enumerate(stored)
+        _advised(endpoint, one, trouble)
+        if isinstance(one, ForewarnError)
+        else {**one, "features_from_store": provenance and provenance.model_dump()}
+        for one, provenance in zip(given, stored, strict=True)
     ]
+
+
+async def _answered(
+    house: House, endpoint: Endpoint, lane: Lane, raw: list[Any], explained: bool, now: datetime
+) -> list[Given]:
+    """A portion of the rows."""
+    rows, wrong = scoring.sift(endpoint.case, raw)
+    told: Iterator[dict[str, Any]] = iter(())
+    if rows.values:
+        scores = endpoint.cache.get(lane, rows.values)
+        house.meter.looked(endpoint.case.name, found=scores is not None)
+        served_from = "cache" if scores else "champion"
+        scores = scores or await endpoint.score(lane, rows.values)
+        card = endpoint.card_of(scores.version)
+        said = answering.tell(endpoint.case, rows, scores, card, at=now, explained=explained)
+        told = ({**one, "served_from": served_from} for one in said)
+    return [wrong[place] if place in wrong else next(told) for place in range(len(raw))]
 
 
 async def _filled(
@@ -114,5 +132,4 @@ def _signed(given: Given, request_id: str) -> Given:
         **given,
         "prediction_id": new_id(),
         "request_id": request_id,
-        "served_from": "champion",
     }

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from typing import Any
 
+from deployments.cache import Cache
 from deployments.coalesce import Coalescer, Lane
 from forewarn import scoring
 from forewarn.errors import NotReady, Overloaded
@@ -22,8 +23,9 @@ REHEARSAL_ROWS = 3
 class Endpoint:
     """Follows the champion: a new one takes over once it has answered through the whole pipeline."""
 
-    def __init__(self, case: UseCase, coalescer: Coalescer, releases: Releases):
+    def __init__(self, case: UseCase, coalescer: Coalescer, releases: Releases, cache: Cache):
         self.case = case
+        self.cache = cache
         self.version: str | None = None
         self.card: dict[str, Any] = {}
         self._before: tuple[str | None, dict[str, Any]] = (None, {})
@@ -31,25 +33,41 @@ class Endpoint:
         self._releases = releases
         self._refused = ""
 
-    async def score(self, rows: list[dict[str, Any]], *, why: bool = False) -> Scores:
-        """Scores by the version that is champion now; chosen once, it travels with the rows.
-
-        With `why`, also what each field did.
+    def lane(self, *, why: bool = False) -> Lane:
+        """The version that is champion now, for all rows of a request; with `why`, also what each field did.
 
         Raises:
-            NotReady: no champion yet, or the pipeline cannot answer.
+            NotReady: no champion yet.
         """
-        version = self.version
-        if version is None:
+        if self.version is None:
             raise self.unready()
+        return Lane(self.version, why)
+
+    def refuse_overload(self) -> None:
+        """Before anything is read of a request.
+
+        Raises:
+            Overloaded: not one more row could wait.
+        """
+        self._coalescer.refuse_beyond(1)
+
+    async def score(self, lane: Lane, rows: list[dict[str, Any]]) -> Scores:
+        """Scores by the lane's version, which travels with the rows.
+
+        Raises:
+            NotReady: the pipeline cannot answer.
+            Overloaded: too many rows are waiting.
+        """
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                return await self._coalescer.submit(Lane(version, why), rows)
+                scores = await self._coalescer.submit(lane, rows)
         except Overloaded:
             raise
         except Exception as error:
-            log.exception("%s %s could not score %d rows", self.case.name, version, len(rows))
+            log.exception("%s %s could not score %d rows", self.case.name, lane.version, len(rows))
             raise NotReady(f"{self.case.name}: the model cannot answer now; try again in a few seconds") from error
+        self.cache.put(lane, rows, scores)
+        return scores
 
     def unready(self) -> NotReady:
         """Why there is no answer."""

@@ -29,6 +29,15 @@ class House:
     since: float
     cors_origins: tuple[str, ...] = ()
 
+    def refuse_overload(self, endpoint: Endpoint) -> None:
+        """Turn a request away before it is read, where whoever could answer it is full.
+
+        Raises:
+            Overloaded: not one more row could wait.
+        """
+        if endpoint.case.otherwise is None:
+            endpoint.refuse_overload()
+
     @property
     def ready(self) -> bool:
         """Every use case has a champion that has answered through its pipeline."""

@@ -10,6 +10,7 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
 from deployments.auth import Doorkeeper
+from deployments.cache import Cache
 from deployments.coalesce import Coalescer, Lane
 from deployments.endpoint import Endpoint
 from deployments.house import House
@@ -35,10 +36,12 @@ class Ingress:
         settings = Settings()
         releases = Releases(settings.packages)
         limits = {name: door[name] for name in ("max_group", "max_explained", "groups_in_flight", "max_waiting")}
+        memory = {"seconds": door["cache_seconds"], "rows": door["cache_rows"]}
+        cases = {name: usecases.get(name) for name in pipelines}
         self._house = House(
             endpoints={
-                name: Endpoint(usecases.get(name), Coalescer(_way(pipeline), **limits), releases)
-                for name, pipeline in pipelines.items()
+                name: Endpoint(case, Coalescer(_way(pipelines[name]), **limits), releases, Cache(case, **memory))
+                for name, case in cases.items()
             },
             default=default_use_case,
             doorkeeper=Doorkeeper(settings.keys),

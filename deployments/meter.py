@@ -23,6 +23,9 @@ class Meter:
         self._errors = Counter(
             "forewarn_errors", "Rows and requests without an answer.", ("use_case", "type"), registry=registry
         )
+        self._lookups = Counter(
+            "forewarn_cache_lookups", "Rows looked up in the cache.", ("use_case", "result"), registry=registry
+        )
         self._latency = Histogram(
             "forewarn_prediction_latency_seconds", "From a request to its answer.", ("use_case",),
             buckets=LATENCY_SECONDS, registry=registry,
@@ -49,6 +52,10 @@ class Meter:
     def refused(self, use_case: str, kind: str) -> None:
         """A row or a request has none. The use case is empty where it was not known yet."""
         self._of(self._errors, use_case, kind).inc()
+
+    def looked(self, use_case: str, *, found: bool) -> None:
+        """Somebody looked for a score in the cache."""
+        self._of(self._lookups, use_case, "hit" if found else "miss").inc()
 
     def took(self, use_case: str, seconds: float) -> None:
         """A request has its answer."""

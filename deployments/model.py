@@ -14,8 +14,8 @@ from forewarn.settings import Settings
 class Model:
     """Holds the loaded packages of one use case and scores matrices with the version that comes with them."""
 
-    def __init__(self, use_case: str) -> None:
-        self._packages = LoadedPackages(usecases.get(use_case), Releases(Settings().packages))
+    def __init__(self, use_case: str, packages: LoadedPackages | None = None) -> None:
+        self._packages = packages or LoadedPackages(usecases.get(use_case), Releases(Settings().packages))
 
     async def __call__(self, version: str, matrix: Matrix, explained: list[dict[str, Any]] | None) -> Scores:
         """Shape (n, columns) to n scores; with the rows it was made of, also why."""

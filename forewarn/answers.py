@@ -55,6 +55,7 @@ class Answer(BaseModel):
         features_imputed: fields that this version uses, that were not sent and got a stand-in learned in training.
         fields_ignored: what was sent under names that the schema does not know.
         features_from_store: what the feature store filled in; null if it was not asked.
+        served_from: scored now by the champion, or by it some minutes ago, from the very same values.
         served_by: the use case whose model answered: another profile, where this one's required fields were not sent.
         reasons: in plain words, what moved the score most; with an explanation only.
         decision_support: always true: people decide (C44).
@@ -68,7 +69,7 @@ class Answer(BaseModel):
     features_imputed: list[str]
     fields_ignored: list[str]
     features_from_store: StoredFeatures | None
-    served_from: Literal["champion"]
+    served_from: Literal["champion", "cache"]
     served_by: str
     decision_support: Literal[True]
     timestamp: str

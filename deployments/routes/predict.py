@@ -59,6 +59,7 @@ def _door(
     async def predict(request: Request) -> Response:
         began = perf_counter()
         reading.admit(house, request, endpoint)
+        house.refuse_overload(endpoint)
         wants_why = explained or reading.flag(request, "explain")
         asked = await reading.asked(house, request, explained=wants_why, batch=batch)
         if one and not asked.single:

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from starlette.types import ASGIApp
 
 from deployments.auth import Doorkeeper
+from deployments.cache import Cache
 from deployments.coalesce import Coalescer, Lane
 from deployments.endpoint import Endpoint
 from deployments.house import House
@@ -36,7 +37,7 @@ def endpoint_of(package: ModelPackage, settings: Settings) -> Endpoint:
         return scoring.score(package, rows, why=lane.why)
 
     coalescer = Coalescer(send, max_group=1000, max_explained=100, groups_in_flight=2, max_waiting=2000)
-    endpoint = Endpoint(package.case, coalescer, Releases(settings.packages))
+    endpoint = Endpoint(package.case, coalescer, Releases(settings.packages), Cache(package.case, seconds=0, rows=0))
     endpoint.version, endpoint.card = "v1", package.card
     return endpoint
 

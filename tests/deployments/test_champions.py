@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from deployments.coalesce import Coalescer, Lane
+from deployments.cache import Cache
+from deployments.coalesce import Coalescer, Lane, Send
 from deployments.endpoint import Endpoint
 from deployments.loaded import KEPT, LoadedPackages
 from forewarn import scoring
@@ -15,6 +16,7 @@ from forewarn.errors import NotFound, NotReady, PackageDamaged
 from forewarn.package import ModelPackage
 from forewarn.releases import Releases
 from forewarn.scoring import Scores
+from forewarn.usecase import UseCase
 from tests.conftest import CASES, fitted
 
 
@@ -94,6 +96,11 @@ def test_a_damaged_version_changes_nothing_and_may_be_mended(package: ModelPacka
     asyncio.run(story())
 
 
+def endpoint_of(case: UseCase, send: Send, releases: Releases) -> Endpoint:
+    coalescer = Coalescer(send, max_group=9, max_explained=9, groups_in_flight=1, max_waiting=99)
+    return Endpoint(case, coalescer, releases, Cache(case, seconds=0, rows=0))
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(15):
         while not condition():
@@ -110,21 +117,19 @@ def test_a_desk_follows_the_champion_and_stays_when_the_next_one_fails(
         async def send(lane: Lane, rows: list[dict[str, Any]]) -> Scores:
             return scoring.score(await loaded.get(lane.version), rows)
 
-        endpoint = Endpoint(
-            package.case, Coalescer(send, max_group=9, max_explained=9, groups_in_flight=1, max_waiting=99), releases
-        )
+        endpoint = endpoint_of(package.case, send, releases)
         rows = scoring.validate(package.case, package.case.sample(2, seed=0)).values
         with pytest.raises(NotReady, match="no model yet"):
-            await endpoint.score(rows)
+            await endpoint.score(endpoint.lane(), rows)
         following = asyncio.create_task(endpoint.follow())
         await until(lambda: endpoint.version == "v1")
         spoil(releases, package, "v2")
         releases.promote(package.case, "v2")
         await until(lambda: "does not take over" in caplog.text)
-        assert (await endpoint.score(rows)).version == "v1"
+        assert (await endpoint.score(endpoint.lane(), rows)).version == "v1"
         releases.promote(package.case, "v3")
         await until(lambda: endpoint.version == "v3")
-        assert (await endpoint.score(rows)).version == "v3"
+        assert (await endpoint.score(endpoint.lane(), rows)).version == "v3"
         following.cancel()
 
     asyncio.run(story())
@@ -135,12 +140,10 @@ def test_a_pipeline_that_breaks_is_not_ready_rather_than_an_error(package: Model
         async def send(lane: Lane, rows: list[dict[str, Any]]) -> Scores:
             raise ConnectionError("the replica is gone")
 
-        endpoint = Endpoint(
-            package.case, Coalescer(send, max_group=9, max_explained=9, groups_in_flight=1, max_waiting=99), releases
-        )
+        endpoint = endpoint_of(package.case, send, releases)
         endpoint.version = "v1"
         with pytest.raises(NotReady, match="cannot answer now"):
-            await endpoint.score([{}])
+            await endpoint.score(endpoint.lane(), [{}])
 
     asyncio.run(story())
 
