@@ -58,3 +58,12 @@ def test_the_graph_is_ingress_preprocessor_model() -> None:
         preprocessor = pipeline._bound_deployment
         assert preprocessor.name == f"Preprocessor-{name}"
         assert preprocessor.init_args[1]._bound_deployment.name == f"Model-{name}"
+
+
+def test_colocated_is_the_same_graph_with_the_model_in_the_preprocessors_process() -> None:
+    application = build(AppArgs.model_validate(plan() | {"composition": "colocated"}))
+    (pipelines,) = [arg for arg in application._bound_deployment.init_args if isinstance(arg, dict) and "churn" in arg]
+    preprocessor = pipelines["churn"]._bound_deployment
+    assert preprocessor.init_args == ("churn", None)
+    scaling = preprocessor._deployment_config.autoscaling_config
+    assert scaling.max_replicas == AppArgs.model_validate(plan()).model.max_replicas

@@ -1,0 +1,97 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from deployments.cache import Cache
+from deployments.coalesce import Lane
+from deployments.house import House
+from forewarn import scoring
+from forewarn.package import ModelPackage
+from forewarn.scoring import Scores
+from forewarn.usecase import UseCase
+from tests.conftest import CASES
+
+each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+@pytest.fixture
+def remembering(house: House) -> House:
+    for endpoint in house.endpoints.values():
+        endpoint.cache = Cache(endpoint.case, seconds=300, rows=10)
+    return house
+
+
+def asked(client: TestClient, case: UseCase, **changes: Any) -> dict[str, Any]:
+    answer = client.post(f"/v1/{case.name}/predict", json={**case.examples[0].row, **changes})
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+@each_case
+@pytest.mark.requirement("S2-09")
+def test_the_same_row_again_is_answered_from_memory_with_the_same_words(
+    case: UseCase, client: TestClient, remembering: House
+) -> None:
+    first, second = asked(client, case), asked(client, case)
+    assert (first["served_from"], second["served_from"]) == ("champion", "cache")
+    own = {"served_from", "prediction_id", "request_id", "latency_ms", "timestamp"}
+    assert {name: value for name, value in first.items() if name not in own} == {
+        name: value for name, value in second.items() if name not in own
+    }
+    assert first["prediction_id"] != second["prediction_id"]
+    assert f'forewarn_cache_lookups_total{{result="hit",use_case="{case.name}"}} 1.0' in client.get("/metrics").text
+
+
+@pytest.mark.requirement("C11")
+def test_another_value_version_or_wish_is_another_row(client: TestClient, remembering: House) -> None:
+    case = next(case for case in CASES if case.name == "attrition")
+    endpoint = remembering.endpoints["attrition"]
+    asked(client, case)
+    assert asked(client, case, Age=case.examples[0].row["Age"] + 1)["served_from"] == "cache"  # the model never gets it
+    assert asked(client, case, MonthlyIncome=6789)["served_from"] == "champion"
+    endpoint.version = "v2"
+    assert endpoint.cache.get(endpoint.lane(), valid(case, {**case.examples[0].row})) is None
+    assert endpoint.cache.get(Lane("v1", why=True), valid(case, {**case.examples[0].row})) is None
+
+
+def valid(case: UseCase, *rows: dict[str, Any]) -> list[dict[str, Any]]:
+    return scoring.validate(case, rows).values
+
+
+def test_nothing_is_remembered_for_longer_than_it_may_nor_more_than_fits(packages: dict[str, ModelPackage]) -> None:
+    package = packages["attrition"]
+    case = package.case
+    rows = valid(case, *case.sample(3, seed=0))
+
+    def scored(row: dict[str, Any]) -> Scores:
+        return scoring.score(package, [row])
+
+    known = kept(case, scored, rows, seconds=300, rows=2)
+    assert known == [False, True, True]  # the oldest went
+    assert kept(case, scored, rows, seconds=1e-9, rows=9) == [False, False, False]
+    assert kept(case, scored, rows, seconds=0, rows=9) == [False, False, False]
+
+
+def kept(
+    case: UseCase, scored: Callable[[dict[str, Any]], Scores], given: list[dict[str, Any]], *, seconds: float, rows: int
+) -> list[bool]:
+    cache = Cache(case, seconds=seconds, rows=rows)
+    for row in given:
+        cache.put(Lane("v1"), [row], scored(row))
+    return [cache.get(Lane("v1"), [row]) is not None for row in given]
+
+
+@pytest.mark.requirement("C32")
+def test_what_is_kept_tells_nothing_of_a_person(packages: dict[str, ModelPackage]) -> None:
+    package = packages["churn"]
+    case = package.case
+    (row,) = valid(case, {**case.examples[0].row, "customer_id": "anna.smith@example.com"})
+    cache = Cache(case, seconds=300, rows=9)
+    cache.put(Lane("v1"), [row], scoring.score(package, [row]))
+    assert cache._known is not None
+    ((key, scores),) = cache._known.items()
+    assert len(key) == 16
+    assert "anna" not in repr(scores)
