@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: run setup check test test-fast bench bench-search bench-serving mlflow lock clean
+.PHONY: run setup check test test-fast bench bench-peers bench-scaling bench-features bench-search mlflow lock clean
 
 run: $(STAMP)  ## Train if there is no champion, serve, and say where (DATA=file.csv trains on that file)
 	@exec $(BIN)/forewarn up $(if $(DATA),--data "$(DATA)")
@@ -30,11 +30,18 @@ test: $(STAMP)  ## Everything, on a real Ray
 test-fast: $(STAMP)  ## What needs no Ray, and no patience
 	$(BIN)/python -m pytest -m "not cluster and not slow"
 
-bench: $(STAMP)  ## Preprocessing: one row, a thousand rows, and the same with pandas
-	$(BIN)/python -m benchmarks.preprocessing
-
-bench-serving: $(STAMP)  ## The pipeline beside a plain FastAPI process and Ray Serve's defaults (eight minutes)
+bench: $(STAMP)  ## The pipeline beside a plain FastAPI process, Ray Serve's defaults and other servers, with a picture
 	$(BIN)/python -m benchmarks.serving
+
+bench-peers: $(STAMP)  ## BentoML and MLServer, each in an environment of its own, for make bench
+	for peer in bentoml mlserver; do \
+		$(PYTHON) -m venv .venv-$$peer && .venv-$$peer/bin/python -m pip install --quiet $$peer xgboost-cpu==3.2.0; done
+
+bench-scaling: $(STAMP)  ## A step of load: replicas come and go, with a picture (four minutes)
+	$(BIN)/python -m benchmarks.scaling
+
+bench-features: $(STAMP)  ## Preprocessing: one row, a thousand rows, and the same with pandas
+	$(BIN)/python -m benchmarks.preprocessing
 
 bench-search: $(STAMP)  ## The search beside scikit-learn's RandomizedSearchCV(100), with a picture (DATA=churn=file.csv)
 	$(BIN)/python -m benchmarks.search $(DATA)

@@ -1,11 +1,11 @@
 """A closed loop of HTTP clients in one Python process: each asks, waits for its answer, and asks again.
 
-Told apart by status, which wrk does not do; and for machines without wrk, at several times its cost.
+Tells answers apart by status, which wrk does not; and serves where there is no wrk, at several times its cost.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import cast
@@ -18,14 +18,22 @@ import uvloop
 from benchmarks.load import Load
 
 
+@dataclass(frozen=True)
+class Seen:
+    """One answer: how long it took, and its status; 0 is a connection that broke."""
+
+    took: float
+    status: int
+
+
 class _Client(asyncio.Protocol):
     """One connection. httptools reads the answers; wrk's own parser is the same C."""
 
-    def __init__(self, requests: Sequence[bytes], first: int, until: float, seen: list[tuple[float, float, int]]):
+    def __init__(self, requests: Sequence[bytes], first: int, seen: list[Seen], enough: Callable[[], bool]):
         self._requests = requests
         self._next = first
-        self._until = until
         self._seen = seen
+        self._enough = enough
         self.done = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -37,16 +45,15 @@ class _Client(asyncio.Protocol):
         self._parser.feed_data(data)
 
     def on_message_complete(self) -> None:
-        now = perf_counter()
-        self._seen.append((now, now - self._began, self._parser.get_status_code()))
-        if now >= self._until:
+        self._seen.append(Seen(perf_counter() - self._began, self._parser.get_status_code()))
+        if self._enough():
             self._transport.close()
         else:
             self._ask()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if perf_counter() < self._until:
-            self._seen.append((perf_counter(), 0.0, 0))
+        if not self._enough():
+            self._seen.append(Seen(0.0, 0))
         self.done.set_result(exc)
 
     def _ask(self) -> None:
@@ -55,7 +62,7 @@ class _Client(asyncio.Protocol):
         self._next += 1
 
 
-def requests(url: str, bodies: Sequence[bytes], headers: dict[str, str]) -> list[bytes]:
+def requests(url: str, bodies: Sequence[bytes], headers: Mapping[str, str]) -> list[bytes]:
     """The bytes of a POST of each body."""
     parts = urlsplit(url)
     lines = {"Host": parts.netloc, **headers}
@@ -64,32 +71,50 @@ def requests(url: str, bodies: Sequence[bytes], headers: dict[str, str]) -> list
 
 
 def ask(url: str, asked: Sequence[bytes], *, connections: int, seconds: float) -> Load:
-    """Ask on so many connections at once for so long."""
-    return uvloop.run(_ask(url, asked, connections, seconds))
+    """Ask on so many connections at once for so long: the answers with status 200."""
+    return _summed(_for(url, asked, connections, seconds), 200, seconds)
 
 
-async def _ask(url: str, asked: Sequence[bytes], connections: int, seconds: float) -> Load:
+def ask_by_status(url: str, asked: Sequence[bytes], *, connections: int, seconds: float) -> dict[int, Load]:
+    """The same, status by status: 200, and 503."""
+    seen = _for(url, asked, connections, seconds)
+    return {status: _summed(seen, status, seconds) for status in (200, 503)}
+
+
+def ask_for(url: str, asked: Sequence[bytes], *, connections: int, count: int) -> int:
+    """Ask until so many answers are there; how many have status 200."""
+    seen: list[Seen] = []
+    uvloop.run(_ask(url, asked, connections, seen, lambda: len(seen) > count - connections, 600))
+    return sum(one.status == 200 for one in seen)
+
+
+def _for(url: str, asked: Sequence[bytes], connections: int, seconds: float) -> list[Seen]:
+    seen: list[Seen] = []
+    until = perf_counter() + seconds
+    uvloop.run(_ask(url, asked, connections, seen, lambda: perf_counter() >= until, seconds + 30))
+    return seen
+
+
+async def _ask(
+    url: str, asked: Sequence[bytes], connections: int, seen: list[Seen], enough: Callable[[], bool], patience: float
+) -> None:
     parts = urlsplit(url)
     loop = asyncio.get_running_loop()
-    began = perf_counter()
-    until = began + seconds
-    seen: list[tuple[float, float, int]] = []
     clients = []
     for number in range(connections):
-        made = _Client(asked, number * 7919, until, seen)
+        made = _Client(asked, number * 7919, seen, enough)
         await loop.create_connection(partial(_itself, made), str(parts.hostname), int(parts.port or 80))
         clients.append(made)
-    await asyncio.wait([client.done for client in clients], timeout=seconds + 30)
-    return _summed(seen, began, until)
+    await asyncio.wait([client.done for client in clients], timeout=patience)
 
 
 def _itself(client: _Client) -> _Client:
     return client
 
 
-def _summed(seen: Sequence[tuple[float, float, int]], start: float, end: float) -> Load:
-    within = [(took, status) for when, took, status in seen if start <= when <= end]
-    good = np.array([took for took, status in within if status == 200]) * 1000
-    p50, p95, p99 = np.percentile(good, (50, 95, 99)) if len(good) else (np.nan,) * 3
-    failed = Counter(str(status or "broken") for _, status in within if status != 200)
-    return Load(rate=len(good) / (end - start), p50=float(p50), p95=float(p95), p99=float(p99), failed=failed)
+def _summed(seen: Sequence[Seen], status: int, seconds: float) -> Load:
+    took = np.array([one.took for one in seen if one.status == status]) * 1000
+    p50, p95, p99 = np.percentile(took, (50, 95, 99)) if len(took) else (np.nan,) * 3
+    others = [str(one.status or "broken") for one in seen if one.status != status]
+    failed = {name: others.count(name) for name in set(others)}
+    return Load(rate=len(took) / seconds, p50=float(p50), p95=float(p95), p99=float(p99), failed=failed)

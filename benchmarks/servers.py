@@ -2,12 +2,11 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
@@ -17,6 +16,7 @@ import httpx
 import psutil
 import yaml
 
+from benchmarks.rows import bodies_of
 from forewarn import drift, keys, performance, scoring
 from forewarn.features import Features
 from forewarn.package import ModelPackage, contract
@@ -43,12 +43,16 @@ class Server:
     """One that answers.
 
     Attributes:
+        bodies: what it is asked, in turn.
         processes: all that it consists of, now.
+        dashboard: Ray's, where it has one.
     """
 
     url: str
-    headers: dict[str, str]
+    bodies: list[bytes]
     processes: Callable[[], list[psutil.Process]]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    dashboard: str = ""
 
 
 def package(case: UseCase) -> ModelPackage:
@@ -81,11 +85,12 @@ def plain(case: UseCase) -> Iterator[Server]:
     """One FastAPI process (benchmarks/plain.py)."""
     with TemporaryDirectory() as folder:
         saved = package(case).save(Path(folder) / "package")
-        port = _free_port()
+        port = machine.free_port()
         command = [sys.executable, "-m", "benchmarks.plain", case.name, str(saved), str(port)]
-        with _running(command, {}) as process:
-            server = Server(url=f"http://127.0.0.1:{port}/predict", headers={}, processes=lambda: [process])
-            _wait(f"http://127.0.0.1:{port}/ready", process)
+        with running(command, {}) as process:
+            url = f"http://127.0.0.1:{port}/predict"
+            server = Server(url=url, bodies=bodies_of(case), processes=lambda: [process])
+            wait(f"http://127.0.0.1:{port}/ready", process)
             yield server
 
 
@@ -94,7 +99,7 @@ def forewarn(case: UseCase, environment: dict[str, str] | None = None, door: dic
              **args: Any) -> Iterator[Server]:  # fmt: skip
     """The real application, brought up by `forewarn up`."""
     with TemporaryDirectory() as folder:
-        settings = Settings(home=Path(folder) / "home", port=_free_port(), dashboard_port=_free_port())
+        settings = Settings(home=Path(folder) / "home", port=machine.free_port(), dashboard_port=machine.free_port())
         _install(case, settings)
         config = _config(case, Path(folder), door or {}, args)
         home = {
@@ -103,20 +108,24 @@ def forewarn(case: UseCase, environment: dict[str, str] | None = None, door: dic
             "FOREWARN_DASHBOARD_PORT": str(settings.dashboard_port),
         }
         up = [sys.executable, "-c", "from jobs.cli import main; main()", "up", "--config", str(config)]
-        with _running(up, {**home, **(environment or {})}) as process:
-            _wait(f"http://127.0.0.1:{settings.port}/ready", process)
+        with running(up, {**home, **(environment or {})}) as process:
+            wait(f"http://127.0.0.1:{settings.port}/ready", process)
             key = keys.installation_key(settings.keys, settings.local_key)
-            mark = cluster.running(settings)["mark"]
+            found = cluster.running(settings)
             yield Server(
                 url=f"http://127.0.0.1:{settings.port}/v1/{case.name}/predict",
+                bodies=bodies_of(case),
                 headers={"X-API-Key": key},
-                processes=lambda: [process, *machine.marked(mark)],
+                processes=lambda: [process, *machine.marked(found["mark"])],
+                dashboard=found["dashboard"],
             )
 
 
 def ray_defaults(case: UseCase) -> Any:
     """The same graph as Ray Serve runs it by itself: no HAProxy, no grouping, its own transport."""
-    return forewarn(case, RAY_DEFAULTS, door={"max_group": 1, "max_rows": 1, "groups_in_flight": 1000})
+    return forewarn(
+        case, RAY_DEFAULTS, door={"max_group": 1, "max_rows": 1, "groups_in_flight": 1000, "cache_seconds": 0}
+    )
 
 
 def _install(case: UseCase, settings: Settings) -> None:
@@ -137,10 +146,12 @@ def _config(case: UseCase, folder: Path, door: dict[str, Any], args: dict[str, A
 
 
 @contextmanager
-def _running(command: list[str], environment: dict[str, str]) -> Iterator[psutil.Process]:
-    process = subprocess.Popen(
-        command, env={**os.environ, **environment}, cwd=PROJECT, stdout=subprocess.DEVNULL, start_new_session=True
-    )
+def running(
+    command: list[str], environment: Mapping[str, str], *, errors: int | None = None
+) -> Iterator[psutil.Process]:
+    """A process with its children; asked to stop when the block ends. `errors`: where its stderr goes."""
+    process = subprocess.Popen(command, env={**os.environ, **environment}, cwd=PROJECT, stdout=subprocess.DEVNULL,
+                               stderr=errors, start_new_session=True)  # fmt: skip
     try:
         yield psutil.Process(process.pid)
     finally:
@@ -148,7 +159,12 @@ def _running(command: list[str], environment: dict[str, str]) -> Iterator[psutil
         process.wait(60)
 
 
-def _wait(url: str, process: psutil.Process) -> None:
+def wait(url: str, process: psutil.Process) -> None:
+    """Until it answers.
+
+    Raises:
+        RuntimeError: it ended, or takes longer than READY_SECONDS.
+    """
     deadline = monotonic() + READY_SECONDS
     while not _answers(url):
         if monotonic() > deadline or not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
@@ -161,9 +177,3 @@ def _answers(url: str) -> bool:
         return httpx.get(url, timeout=5).status_code == 200
     except httpx.HTTPError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

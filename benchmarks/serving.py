@@ -1,117 +1,69 @@
-"""The whole pipeline beside one plain FastAPI process with the same model inside, and beside Ray Serve's own defaults.
+"""The whole pipeline beside one plain FastAPI process with the same model inside, beside Ray Serve's own defaults, and
+beside other model servers where `make bench-peers` has put them.
 
 Each is alternated with the plain process in one run, with everything else of this machine quiet; medians, and the ratio
-of each pair of bursts. A loop of clients in this process takes some of the two cores, the same from both sides.
+of each pair of bursts. wrk, which asks, takes some of the two cores, the same from both sides.
 
-    make bench-serving
+    make bench              # everything, twenty-five minutes; three fewer for each peer that is not there
+    python -m benchmarks.serving Forewarn      # one of them
 """
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
-from statistics import median
 
-import orjson
-import psutil
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks import servers
-from benchmarks.load import Load, load
+from benchmarks import extremes, peers, report, servers
+from benchmarks.bursts import Found, alternated
+from benchmarks.extremes import Batches, Crowd, Mixed
+from benchmarks.report import CACHED, COLOCATED, DEFAULTS, OURS
 from benchmarks.servers import Server
 from forewarn import usecases
 from forewarn.tasks import Classification
 from forewarn.usecase import UseCase
 
-ROUNDS = 5
-SECONDS = 4.0
-# Not counted: connections open and caches fill.
-WARM_UP_SECONDS = 1.0
-CONNECTIONS = (1, 16, 64, 256)
-BODIES = 200
+NO_CACHE = {"cache_seconds": 0}
+
+Rivals = dict[str, Callable[[], AbstractContextManager[Server]]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Burst:
-    """One burst of requests.
-
-    Attributes:
-        cpu: seconds of all the server's processes per 1,000 answers.
-    """
-
-    load: Load
-    cpu: float
-
-
-def burst(server: Server, bodies: list[bytes], connections: int) -> Burst:
-    """Ask for a while, and see what it took."""
-    load(server.url, bodies, server.headers, connections=connections, seconds=WARM_UP_SECONDS)
-    processes = server.processes()
-    before = _cpu(processes)
-    found = load(server.url, bodies, server.headers, connections=connections, seconds=SECONDS)
-    answers = max(found.rate * SECONDS, 1.0)
-    return Burst(load=found, cpu=(_cpu(processes) - before) / answers * 1000)
+def rivals(case: UseCase) -> Rivals:
+    """Name -> how it is started."""
+    return {
+        OURS: partial(servers.forewarn, case, door=NO_CACHE),
+        COLOCATED: partial(servers.forewarn, case, door=NO_CACHE, composition="colocated"),
+        CACHED: partial(servers.forewarn, case),
+        DEFAULTS: partial(servers.ray_defaults, case),
+        **{name: partial(start, case) for name, start in peers.installed().items()},
+    }
 
 
-def alternated(first: Server, second: Server, bodies: list[bytes]) -> dict[int, list[tuple[Burst, Burst]]]:
-    """Connections -> a pair of bursts a round."""
-    found: dict[int, list[tuple[Burst, Burst]]] = {connections: [] for connections in CONNECTIONS}
-    for _ in range(ROUNDS):
-        for connections, pairs in found.items():
-            pairs.append((burst(first, bodies, connections), burst(second, bodies, connections)))
-    return found
-
-
-def table(name: str, found: dict[int, list[tuple[Burst, Burst]]]) -> Table:
-    """Medians of the second, beside the first."""
-    columns = ("connections", "plain, requests/s", f"{name}, requests/s", "ratio", "p50, ms", "p95, ms", "p99, ms",
-               "CPU s per 1,000", "plain's", "not answered")  # fmt: skip
-    shown = Table(*columns, title=f"{name} beside one plain FastAPI process")
-    for connections, pairs in found.items():
-        mine = [second for _, second in pairs]
-        figures = (
-            f"{median(first.load.rate for first, _ in pairs):.0f}",
-            f"{median(one.load.rate for one in mine):.0f}",
-            f"{median(second.load.rate / first.load.rate for first, second in pairs):.2f}",
-            *(f"{median(getattr(one.load, part) for one in mine):.1f}" for part in ("p50", "p95", "p99")),
-            f"{median(one.cpu for one in mine):.2f}",
-            f"{median(first.cpu for first, _ in pairs):.2f}",
-            str(sum(sum(one.load.failed.values()) for one in mine)),
-        )
-        shown.add_row(str(connections), *figures)
-    return shown
-
-
-def bodies_of(case: UseCase) -> list[bytes]:
-    """Whole rows, no two alike."""
-    rows = case.sample(BODIES, seed=3)
-    return [orjson.dumps({name: value for name, value in row.items() if name != case.target}) for row in rows]
-
-
-def _cpu(processes: list[psutil.Process]) -> float:
-    """Of those that are still there."""
-    total = 0.0
-    for process in processes:
-        try:
-            used = process.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        total += used.user + used.system
-    return total
+def harder(case: UseCase) -> tuple[Batches, Mixed, Crowd]:
+    """Batches, a mix and a crowd."""
+    with servers.forewarn(case, door=NO_CACHE) as server:
+        return extremes.batches(server, case), extremes.mixed(server, case), extremes.crowd(server)
 
 
 def main() -> None:
-    """Print a table for each rival of the plain process."""
+    """A table for each rival of the plain process, then the ratios."""
     case = next(case for case in usecases.every().values() if isinstance(case.task, Classification))
-    bodies, out = bodies_of(case), Console(width=140)
-    rivals: dict[str, Callable[[], AbstractContextManager[Server]]] = {
-        "Forewarn": partial(servers.forewarn, case),
-        "Ray Serve's defaults": partial(servers.ray_defaults, case),
-    }
-    for name, rival in rivals.items():
-        with servers.plain(case) as plain, rival() as server:
-            out.print(table(name, alternated(plain, server, bodies)))
+    wanted, out, found = sys.argv[1:], Console(width=160), dict[str, Found]()
+    with out.status("starting") as status:
+        for name, rival in rivals(case).items():
+            if not wanted or name in wanted:
+                with servers.plain(case) as plain, rival() as server:
+                    found[name] = alternated(name, plain, server, status.update)
+                out.print(report.table(found[name]))
+        if wanted:
+            return
+        status.update("batches, a mix, a crowd")
+        batches, mixed, crowd = harder(case)
+    out.print(report.extremes(batches, mixed, crowd))
+    report.draw(list(found.values()))
+    out.print(f"picture: {report.PICTURE}")
+    out.print(report.verdicts(report.bars(found, batches)))
 
 
 if __name__ == "__main__":

@@ -28,12 +28,17 @@ class Scaling(Strict):
 
     Attributes:
         target_ongoing_requests: groups of rows that a replica works on at once before another one is started.
+        look_back_period_s: what "at once" is averaged over, in seconds.
+        upscale_delay_s, downscale_delay_s: how long more, or fewer, replicas must have been wanted, in seconds.
         num_cpus: share of a CPU that Ray sets aside for each replica.
     """
 
     min_replicas: int = Field(default=1, ge=1)
     max_replicas: int = Field(default=1, ge=1)
     target_ongoing_requests: float = Field(default=2.0, gt=0)
+    look_back_period_s: float = Field(default=15, gt=0)
+    upscale_delay_s: float = Field(default=10, ge=0)
+    downscale_delay_s: float = Field(default=300, ge=0)
     num_cpus: float = Field(default=0.1, gt=0)
 
 
