@@ -17,6 +17,8 @@ import uvloop
 
 from benchmarks.load import Load
 
+PATIENCE_SECONDS = 600
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -39,7 +41,6 @@ class _Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._parser = httptools.HttpResponseParser(self)
-        self._ask()
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
@@ -49,14 +50,14 @@ class _Client(asyncio.Protocol):
         if self._enough():
             self._transport.close()
         else:
-            self._ask()
+            self.ask()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._enough():
             self._seen.append(Seen(0.0, 0))
         self.done.set_result(exc)
 
-    def _ask(self) -> None:
+    def ask(self) -> None:
         self._began = perf_counter()
         self._transport.write(self._requests[self._next % len(self._requests)])
         self._next += 1
@@ -84,28 +85,30 @@ def ask_by_status(url: str, asked: Sequence[bytes], *, connections: int, seconds
 def ask_for(url: str, asked: Sequence[bytes], *, connections: int, count: int) -> int:
     """Ask until so many answers are there; how many have status 200."""
     seen: list[Seen] = []
-    uvloop.run(_ask(url, asked, connections, seen, lambda: len(seen) > count - connections, 600))
+    uvloop.run(_ask(url, asked, connections, seen, lambda _: len(seen) > count - connections))
     return sum(one.status == 200 for one in seen)
 
 
 def _for(url: str, asked: Sequence[bytes], connections: int, seconds: float) -> list[Seen]:
     seen: list[Seen] = []
-    until = perf_counter() + seconds
-    uvloop.run(_ask(url, asked, connections, seen, lambda: perf_counter() >= until, seconds + 30))
+    uvloop.run(_ask(url, asked, connections, seen, lambda since: perf_counter() - since >= seconds))
     return seen
 
 
 async def _ask(
-    url: str, asked: Sequence[bytes], connections: int, seen: list[Seen], enough: Callable[[], bool], patience: float
+    url: str, asked: Sequence[bytes], connections: int, seen: list[Seen], enough: Callable[[float], bool]
 ) -> None:
+    """All connect, and then all begin."""
     parts = urlsplit(url)
     loop = asyncio.get_running_loop()
-    clients = []
-    for number in range(connections):
-        made = _Client(asked, number * 7919, seen, enough)
-        await loop.create_connection(partial(_itself, made), str(parts.hostname), int(parts.port or 80))
-        clients.append(made)
-    await asyncio.wait([client.done for client in clients], timeout=patience)
+    began = perf_counter()
+    clients = [_Client(asked, number * 7919, seen, lambda: enough(began)) for number in range(connections)]
+    for client in clients:
+        await loop.create_connection(partial(_itself, client), str(parts.hostname), int(parts.port or 80))
+    began = perf_counter()
+    for client in clients:
+        client.ask()
+    await asyncio.wait([client.done for client in clients], timeout=PATIENCE_SECONDS)
 
 
 def _itself(client: _Client) -> _Client:

@@ -53,14 +53,15 @@ class Coalescer:
         self._rows_waiting = 0
         self._flying: set[asyncio.Task[None]] = set()
 
-    async def submit(self, lane: Lane, rows: list[dict[str, Any]]) -> Scores:
-        """Scores for these rows.
+    async def submit(self, lane: Lane, rows: list[dict[str, Any]], *, further: bool = False) -> Scores:
+        """Scores for these rows. Further rows of a request that was let in are not turned away.
 
         Raises:
             Overloaded: too many rows are waiting already.
             Exception: whatever scoring these rows raised.
         """
-        self.refuse_beyond(len(rows))
+        if not further:
+            self.refuse_beyond(len(rows))
         waiting = _Waiting(lane, rows, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._rows_waiting += len(rows)

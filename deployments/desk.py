@@ -71,8 +71,8 @@ async def _told(house: House, endpoint: Endpoint, raw: list[Any], explained: boo
     filled, stored, trouble = await _filled(house, endpoint, raw, now)
     lane = endpoint.lane(why=explained or endpoint.case.recommends)
 
-    async def answered(some: list[Any]) -> list[Given]:
-        return await _answered(house, endpoint, lane, some, explained, now)
+    async def answered(some: list[Any], further: bool) -> list[Given]:
+        return await _answered(house, endpoint, lane, some, explained, now, further=further)
 
     given = await portions.each(filled, answered)
     return [
@@ -84,7 +84,7 @@ async def _told(house: House, endpoint: Endpoint, raw: list[Any], explained: boo
 
 
 async def _answered(
-    house: House, endpoint: Endpoint, lane: Lane, raw: list[Any], explained: bool, now: datetime
+    house: House, endpoint: Endpoint, lane: Lane, raw: list[Any], explained: bool, now: datetime, *, further: bool
 ) -> list[Given]:
     """A portion of the rows."""
     rows, wrong = scoring.sift(endpoint.case, raw)
@@ -93,7 +93,7 @@ async def _answered(
         scores = endpoint.cache.get(lane, rows.values)
         house.meter.looked(endpoint.case.name, found=scores is not None)
         served_from = "cache" if scores else "champion"
-        scores = scores or await endpoint.score(lane, rows.values)
+        scores = scores or await endpoint.score(lane, rows.values, further=further)
         card = endpoint.card_of(scores.version)
         said = answering.tell(endpoint.case, rows, scores, card, at=now, explained=explained)
         told = ({**one, "served_from": served_from} for one in said)

@@ -51,8 +51,8 @@ class Endpoint:
         """
         self._coalescer.refuse_beyond(1)
 
-    async def score(self, lane: Lane, rows: list[dict[str, Any]]) -> Scores:
-        """Scores by the lane's version, which travels with the rows.
+    async def score(self, lane: Lane, rows: list[dict[str, Any]], *, further: bool = False) -> Scores:
+        """Scores by the lane's version, which travels with the rows; `further` ones of a request are not turned away.
 
         Raises:
             NotReady: the pipeline cannot answer.
@@ -60,7 +60,7 @@ class Endpoint:
         """
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                scores = await self._coalescer.submit(lane, rows)
+                scores = await self._coalescer.submit(lane, rows, further=further)
         except Overloaded:
             raise
         except Exception as error:

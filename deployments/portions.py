@@ -14,21 +14,22 @@ PORTION = 100
 AHEAD = 2
 
 
-async def each(rows: list[Row], answer: Callable[[list[Row]], Awaitable[list[Answer]]]) -> list[Answer]:
-    """The answers to the rows, in their order, asked for a portion at a time.
+async def each(rows: list[Row], answer: Callable[[list[Row], bool], Awaitable[list[Answer]]]) -> list[Answer]:
+    """The answers to the rows, in their order, asked for a portion at a time. `answer` is told whether others of the
+    same request went before.
 
     Raises:
         Exception: what the first portion that failed raised; the others are given up.
     """
     if len(rows) <= PORTION:
-        return await answer(rows)
+        return await answer(rows, False)
     answers: list[Answer] = []
     flying: deque[asyncio.Future[list[Answer]]] = deque()
     try:
         for start in range(0, len(rows), PORTION):
             if len(flying) == AHEAD:
                 answers += await flying.popleft()
-            flying.append(asyncio.ensure_future(answer(rows[start : start + PORTION])))
+            flying.append(asyncio.ensure_future(answer(rows[start : start + PORTION], start > 0)))
             await asyncio.sleep(0)
         while flying:
             answers += await flying.popleft()

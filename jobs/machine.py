@@ -1,6 +1,7 @@
 """What this machine is doing: who holds a port, and which processes carry a start's mark."""
 
 import os
+import random
 import socket
 from time import monotonic, sleep
 
@@ -9,6 +10,7 @@ import psutil
 from forewarn.errors import CannotStart
 
 LOCALHOST = "127.0.0.1"
+PORTS = range(20_000, 30_000)
 # In the environment of every process that one start of ours brought about.
 MARK = "FOREWARN_CLUSTER"
 
@@ -101,7 +103,7 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port that nobody holds."""
-    with socket.socket() as probe:
-        probe.bind((LOCALHOST, 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody holds, and that no outgoing connection takes before it is used: the kernel gives those from
+    32768 on (one took HAProxy's port while a load ran here), Ray Serve its replicas those from 30000.
+    """
+    return next(port for port in random.sample(PORTS, len(PORTS)) if is_free(port))

@@ -1,7 +1,6 @@
 """What tests share: use cases, a home of their own, one small real package, the public data where it is there."""
 
 import os
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from forewarn.spaces import STARTING_POINTS
 from forewarn.usecase import UseCase
 from jobs import cluster, train, up
 from jobs.deploy import CONFIG, Application
+from jobs.machine import free_port
 
 if TYPE_CHECKING:
     from training.order import Trained  # which imports Ray, whose environment is not prepared yet
@@ -169,12 +169,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
                 trained=trained,
                 client=client,
             )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(condition: Callable[[], Any], *, seconds: float, what: str) -> Any:

@@ -167,8 +167,10 @@ def test_beyond_the_limit_the_answer_is_no_at_once() -> None:
         tasks = [await asked(endpoint, 0), await asked(endpoint, 1, 2)]
         with pytest.raises(Overloaded, match="2 rows are waiting"):
             await endpoint.submit(Lane("v1"), [{"n": 3}, {"n": 4}])
+        further = asyncio.create_task(endpoint.submit(Lane("v1"), [{"n": 7}, {"n": 8}], further=True))
         pipeline.open.set()
         await asyncio.gather(*tasks)
+        assert list((await further).values) == [7, 8]
         assert list((await endpoint.submit(Lane("v1"), [{"n": 5}, {"n": 6}])).values) == [5, 6]
 
     run(story)

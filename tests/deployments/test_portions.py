@@ -10,7 +10,7 @@ from forewarn.scoring import Scores
 
 
 def test_answers_come_in_the_order_of_the_rows() -> None:
-    async def backwards(rows: list[int]) -> list[int]:
+    async def backwards(rows: list[int], further: bool) -> list[int]:
         await asyncio.sleep(0.001 * (10 - rows[0] / PORTION))  # the first portion takes longest
         return [-row for row in rows]
 
@@ -18,21 +18,23 @@ def test_answers_come_in_the_order_of_the_rows() -> None:
     assert asyncio.run(each(rows, backwards)) == [-row for row in rows]
 
 
-def test_a_small_request_is_asked_for_whole() -> None:
-    asked: list[int] = []
+def test_a_small_request_is_asked_for_whole_and_a_large_one_is_let_in_once() -> None:
+    asked: list[tuple[int, bool]] = []
 
-    async def counted(rows: list[int]) -> list[int]:
-        asked.append(len(rows))
+    async def counted(rows: list[int], further: bool) -> list[int]:
+        asked.append((len(rows), further))
         return rows
 
     asyncio.run(each([1] * PORTION, counted))
-    assert asked == [PORTION]
+    assert asked == [(PORTION, False)]
+    asyncio.run(each([1] * (2 * PORTION + 1), counted))
+    assert asked[1:] == [(PORTION, False), (PORTION, True), (1, True)]
 
 
 def test_no_more_than_two_portions_of_a_request_are_on_their_way() -> None:
     flying = most = 0
 
-    async def watched(rows: list[int]) -> list[int]:
+    async def watched(rows: list[int], further: bool) -> list[int]:
         nonlocal flying, most
         flying += 1
         most = max(most, flying)
@@ -47,7 +49,7 @@ def test_no_more_than_two_portions_of_a_request_are_on_their_way() -> None:
 def test_others_have_their_turn_between_two_portions() -> None:
     turns: list[str] = []
 
-    async def scored(rows: list[int]) -> list[int]:
+    async def scored(rows: list[int], further: bool) -> list[int]:
         turns.append("portion")
         return rows
 
@@ -66,7 +68,7 @@ def test_others_have_their_turn_between_two_portions() -> None:
 def test_the_first_failure_is_the_requests_and_the_rest_is_given_up() -> None:
     asked: list[int] = []
 
-    async def poisoned(rows: list[int]) -> list[int]:
+    async def poisoned(rows: list[int], further: bool) -> list[int]:
         asked.append(rows[0])
         if rows[0] == PORTION:
             raise ValueError("poisoned")
@@ -95,8 +97,8 @@ def test_batches_of_a_thousand_do_not_starve_a_single_row() -> None:
     async def story() -> None:
         door = Coalescer(send, max_group=256, max_explained=100, groups_in_flight=2, max_waiting=2000)
 
-        async def scored(rows: list[dict[str, Any]]) -> list[float]:
-            return (await door.submit(Lane("v1"), rows)).values.tolist()
+        async def scored(rows: list[dict[str, Any]], further: bool) -> list[float]:
+            return (await door.submit(Lane("v1"), rows, further=further)).values.tolist()
 
         batches = [asyncio.create_task(each([{}] * 1000, scored)) for _ in range(8)]
         while len(groups) < 4:

@@ -15,7 +15,8 @@ import pytest
 from forewarn.errors import CannotStart
 from forewarn.settings import Settings
 from jobs import cluster, machine
-from tests.conftest import free_port, until
+from jobs.machine import free_port
+from tests.conftest import until
 
 
 def test_a_taken_port_is_told_with_its_holder_and_the_remedy() -> None:

@@ -15,7 +15,8 @@ import yaml
 
 from forewarn import tables
 from forewarn.settings import PROJECT, Settings
-from tests.conftest import free_port, until
+from jobs.machine import free_port
+from tests.conftest import until
 from tests.jobs.test_commands import forewarn
 from tests.story.test_up import environment, running
 

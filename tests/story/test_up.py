@@ -20,7 +20,8 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from forewarn.settings import PROJECT, Settings
 from jobs import cluster, machine
-from tests.conftest import free_port, installed, until
+from jobs.machine import free_port
+from tests.conftest import installed, until
 from tests.jobs.test_commands import forewarn
 
 pytestmark = pytest.mark.cluster
