@@ -9,6 +9,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from statistics import median
@@ -76,18 +77,16 @@ def _now() -> dict[str, Any]:
     return {"cpu": process_time(), "mb": own, "heavy": [name for name in HEAVY if name in sys.modules]}
 
 
-def rows(runs: dict[str, list[list[dict[str, Any]]]]) -> list[tuple[str, ...]]:
+def rows(runs: dict[str, list[list[dict[str, Any]]]]) -> Iterator[Sequence[str]]:
     """The floor, then each deployment beside it; medians."""
     floors = [run[0] for found in runs.values() for run in found]
     cpu, mb = (median(floor[part] for floor in floors) for part in ("cpu", "mb"))
-    shown = [("import ray.serve", f"{cpu:.2f}", "", f"{mb:.0f}", "", " ".join(floors[0]["heavy"]))]
+    yield "import ray.serve", f"{cpu:.2f}", "", f"{mb:.0f}", "", " ".join(floors[0]["heavy"])
     for kind, found in runs.items():
         own = {part: median(run[1][part] for run in found) for part in ("cpu", "mb")}
         more = {part: median(run[1][part] - run[0][part] for run in found) for part in ("cpu", "mb")}
-        further = [name for name in found[0][1]["heavy"] if name not in found[0][0]["heavy"]]
-        shown.append((kind, f"{own['cpu']:.2f}", f"+{more['cpu']:.2f}", f"{own['mb']:.0f}", f"+{more['mb']:.0f}",
-                      " ".join(further)))  # fmt: skip
-    return shown
+        heavy = " ".join(name for name in found[0][1]["heavy"] if name not in found[0][0]["heavy"])
+        yield kind, f"{own['cpu']:.2f}", f"+{more['cpu']:.2f}", f"{own['mb']:.0f}", f"+{more['mb']:.0f}", heavy
 
 
 def main() -> None:
