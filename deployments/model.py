@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from deployments.loaded import LoadedPackages
+from deployments.loaded import LoadedVersions
 from forewarn import explain, scoring, usecases
 from forewarn.features import Matrix
 from forewarn.releases import Releases
@@ -14,8 +14,9 @@ from forewarn.settings import Settings
 class Model:
     """Holds the loaded packages of one use case and scores matrices with the version that comes with them."""
 
-    def __init__(self, use_case: str, packages: LoadedPackages | None = None) -> None:
-        self._packages = packages or LoadedPackages(usecases.get(use_case), Releases(Settings().packages))
+    def __init__(self, use_case: str) -> None:
+        releases = Releases(Settings().packages)
+        self._packages = LoadedVersions(usecases.get(use_case), releases, releases.load)
 
     async def __call__(self, version: str, matrix: Matrix, explained: list[dict[str, Any]] | None) -> Scores:
         """Shape (n, columns) to n scores; with the rows it was made of, also why."""

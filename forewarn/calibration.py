@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logit
 
 from forewarn.tasks import Vector
 
@@ -103,6 +102,7 @@ def _platt(labels: Vector, margins: Vector) -> Calibration:
 
 
 def _isotonic(labels: Vector, margins: Vector) -> Calibration:
+    from scipy.special import expit, logit
     from sklearn.isotonic import IsotonicRegression
 
     model = IsotonicRegression(y_min=SUREST, y_max=1 - SUREST, out_of_bounds="clip").fit(expit(margins), labels)

@@ -99,18 +99,11 @@ class ModelPackage:
         Raises:
             PackageDamaged: a file is missing, added or changed, or a score differs.
         """
-        verify(folder)
-        card = yaml.safe_load((folder / "metadata.yaml").read_text())
-        if card.get("format") != FORMAT:
-            raise PackageDamaged(
-                f"{folder}: was made by another release of Forewarn; train {case.name} anew, and move this aside"
-            )
-        if card["use_case"] != case.name:
-            raise PackageDamaged(f"{folder}: this package is for {card['use_case']}, not for {case.name}")
+        card = _verified(case, folder)
         smoke = _read(folder / "smoke.json")
         package = cls(
             case=case,
-            features=Features.from_json(case, _read(folder / "features.json")),
+            features=_features(case, folder),
             estimator=estimators.load(folder / "estimator"),
             rule=card["rule"],
             metadata=card,
@@ -133,6 +126,16 @@ class ModelPackage:
         # Same machine: 0. Another CPU may round the last float32 bit of a tree sum differently.
         if not worst <= 1e-6:
             raise PackageDamaged(f"{self.case.name} {self.version}: a smoke row's score is off by {worst:.2g}")
+
+
+def features(case: UseCase, folder: Path) -> Features:
+    """A package's features alone, every byte verified: no estimator, and none of its libraries, is loaded.
+
+    Raises:
+        PackageDamaged: a file is missing, added or changed. The smoke rows prove themselves where they are scored.
+    """
+    _verified(case, folder)
+    return _features(case, folder)
 
 
 def verify(folder: Path) -> None:
@@ -173,6 +176,23 @@ def metadata(folder: Path) -> dict[str, Any]:
 def contract(case: UseCase, rows: Sequence[Row]) -> dict[str, Any]:
     """Per field: what the schema allows, and what the training rows held."""
     return {spec.wire: _clause(spec, [row[spec.name] for row in rows]) for spec in case.fields if spec.name != case.key}
+
+
+def _verified(case: UseCase, folder: Path) -> dict[str, Any]:
+    """The metadata of a package of this use case and this release, once every byte of it is verified."""
+    verify(folder)
+    found: dict[str, Any] = yaml.safe_load((folder / "metadata.yaml").read_text())
+    if found.get("format") != FORMAT:
+        raise PackageDamaged(
+            f"{folder}: was made by another release of Forewarn; train {case.name} anew, and move this aside"
+        )
+    if found["use_case"] != case.name:
+        raise PackageDamaged(f"{folder}: this package is for {found['use_case']}, not for {case.name}")
+    return found
+
+
+def _features(case: UseCase, folder: Path) -> Features:
+    return Features.from_json(case, _read(folder / "features.json"))
 
 
 def _clause(spec: FieldSpec, values: list[Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from forewarn import package, state
 from forewarn.errors import NotFound, VersionTaken
+from forewarn.features import Features
 from forewarn.package import ModelPackage
 from forewarn.usecase import UseCase
 
@@ -88,6 +89,14 @@ class Releases:
             NotFound, PackageDamaged.
         """
         return ModelPackage.load(case, self.folder(case, version), version=version)
+
+    def features(self, case: UseCase, version: str) -> Features:
+        """An admitted version's features alone, verified.
+
+        Raises:
+            NotFound, PackageDamaged.
+        """
+        return package.features(case, self.folder(case, version))
 
 
 def _number(version: str) -> tuple[int, str]:

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from forewarn.errors import BadInput
 
@@ -130,6 +129,8 @@ class Classification:
 
     def scores(self, margins: Vector) -> Vector:
         """Log-odds to probabilities: 1 / (1 + exp(-m)). `expit` works element by element, so rows do not mix."""
+        from scipy.special import expit  # 0.2 s and 9 MB, where scores are made alone; 0.2 µs when it is there
+
         return np.asarray(expit(margins), dtype=np.float64)
 
     def decide(self, score: float, rule: Rule, version: str) -> Verdict:

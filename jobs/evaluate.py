@@ -9,7 +9,7 @@ import orjson
 import typer
 from rich.table import Table
 
-from forewarn import performance, scoring, sources, usecases
+from forewarn import scoring, sources, usecases
 from forewarn.errors import NotFound
 from forewarn.package import ModelPackage
 from forewarn.releases import Releases
@@ -49,6 +49,8 @@ def measure(case: UseCase, raw: list[dict[str, Any]], package: ModelPackage) -> 
     Raises:
         BadInput: as `scoring.labelled`, or nothing can be measured on these labels.
     """
+    from forewarn import performance  # scikit-learn takes a second to import, and no other command needs it
+
     found = scoring.labelled(case, raw)
     scores = scoring.score(package, found.rows)
     measured = performance.measure(case.task, found.labels, scores.values, scores.rule)

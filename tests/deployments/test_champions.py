@@ -10,7 +10,7 @@ import pytest
 from deployments.cache import Cache
 from deployments.coalesce import Coalescer, Lane, Send
 from deployments.endpoint import Endpoint
-from deployments.loaded import KEPT, LoadedPackages
+from deployments.loaded import KEPT, LoadedVersions
 from forewarn import scoring
 from forewarn.errors import NotFound, NotReady, PackageDamaged
 from forewarn.package import ModelPackage
@@ -46,7 +46,7 @@ def spoil(releases: Releases, package: ModelPackage, version: str) -> None:
 
 def test_the_champion_is_there_from_the_start(package: ModelPackage, releases: Releases) -> None:
     async def story() -> None:
-        loaded = LoadedPackages(package.case, releases)
+        loaded = LoadedVersions(package.case, releases, releases.load)
         spoil(releases, package, "v1")  # a loaded that read it again would notice
         assert (await loaded.get("v1")).version == "v1"
 
@@ -66,7 +66,7 @@ def test_callers_share_one_load_and_old_versions_make_room(
     monkeypatch.setattr(Releases, "load", counted)
 
     async def story() -> None:
-        loaded = LoadedPackages(package.case, releases)
+        loaded = LoadedVersions(package.case, releases, releases.load)
         one, two = await asyncio.gather(loaded.get("v2"), loaded.get("v2"))
         assert one is two
         for version in ("v3", "v4", "v5", "v5"):
@@ -84,7 +84,7 @@ def test_a_damaged_version_changes_nothing_and_may_be_mended(package: ModelPacka
     spoil(releases, package, "v2")
 
     async def story() -> None:
-        loaded = LoadedPackages(package.case, releases)
+        loaded = LoadedVersions(package.case, releases, releases.load)
         with pytest.raises(PackageDamaged):
             await loaded.get("v2")
         with pytest.raises(NotFound):
@@ -112,7 +112,7 @@ def test_a_desk_follows_the_champion_and_stays_when_the_next_one_fails(
     package: ModelPackage, releases: Releases, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def story() -> None:
-        loaded = LoadedPackages(package.case, releases)
+        loaded = LoadedVersions(package.case, releases, releases.load)
 
         async def send(lane: Lane, rows: list[dict[str, Any]]) -> Scores:
             return scoring.score(await loaded.get(lane.version), rows)

@@ -25,6 +25,19 @@ def test_a_loaded_package_scores_the_same_bits(package: ModelPackage, saved: Pat
     np.testing.assert_array_equal(scoring.score(loaded, rows).values, scoring.score(package, rows).values)
 
 
+def test_features_alone_prepare_the_same_bits_and_are_verified_as_a_package_is(
+    package: ModelPackage, saved: Path
+) -> None:
+    rows = scoring.validate(package.case, package.case.sample(200, seed=9)).values
+    alone = module.features(package.case, saved)
+    np.testing.assert_array_equal(alone.matrix(rows), package.prepare(rows))
+    with pytest.raises(PackageDamaged, match="not for another"):
+        module.features(replace(package.case, name="another"), saved)
+    (saved / "estimator" / "estimator.json").write_text("{}")
+    with pytest.raises(PackageDamaged, match=r"estimator\.json has changed"):
+        module.features(package.case, saved)
+
+
 @pytest.mark.requirement("S2-73")
 def test_one_flipped_byte_in_any_file_is_noticed(package: ModelPackage, saved: Path) -> None:
     for file in [path for path in saved.rglob("*") if path.is_file()]:
