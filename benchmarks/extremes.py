@@ -1,7 +1,7 @@
 """What a burst of single rows does not show: large batches, both at once, and more than can be answered."""
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import orjson
@@ -89,8 +89,11 @@ def mixed(server: Server, case: UseCase) -> Mixed:
     return Mixed(by_themselves=by_themselves, beside=beside, batches=found[0])
 
 
-def crowd(server: Server) -> Crowd:
-    """A crowd of clients, and sixteen among them that are watched."""
+def crowd(every: Server) -> Crowd:
+    """A crowd of clients, and sixteen among them that are watched. They want to be told why, so that the model has more to
+    do than the door.
+    """
+    server = replace(every, url=f"{every.url}?explain=true")
     capacity = burst(server, 256, seconds=SECONDS).load.rate
     found: list[Load] = []
 
