@@ -90,8 +90,8 @@ def mixed(server: Server, case: UseCase) -> Mixed:
 
 
 def crowd(every: Server) -> Crowd:
-    """A crowd of clients, and sixteen among them that are watched. They want to be told why, so that the model has more to
-    do than the door.
+    """A crowd of clients, and sixteen among them that are watched. All want to be told why, so that the model has more
+    to do than the door.
     """
     server = replace(every, url=f"{every.url}?explain=true")
     capacity = burst(server, 256, seconds=SECONDS).load.rate
