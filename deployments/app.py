@@ -52,6 +52,7 @@ class Door(Strict):
             cores busy; more make smaller groups, each of which pays the hops (docs/performance.md). With more
             replicas of the model than two, let as many groups fly.
         max_waiting: rows that may wait; beyond, the answer is 503 with Retry-After at once.
+        max_wait_s: the same where rows would wait longer than this, by how long the last groups took.
         cache_seconds: how long the score of a row is remembered (S2-09); 0: not at all.
         cache_rows: scores that an ingress replica remembers at most, about 1 kB each.
         max_explained: rows in one request that may be explained.
@@ -62,7 +63,8 @@ class Door(Strict):
     max_rows: int = Field(default=1000, ge=1)
     max_group: int = Field(default=256, ge=1)
     groups_in_flight: int = Field(default=2, ge=1)
-    max_waiting: int = Field(default=1_000, ge=PORTION * AHEAD, lt=MAX_ONGOING)
+    max_waiting: int = Field(default=5_000, ge=PORTION * AHEAD, lt=MAX_ONGOING)
+    max_wait_s: float = Field(default=1.0, gt=0)
     cache_seconds: float = Field(default=300, ge=0)
     cache_rows: int = Field(default=20_000, ge=0)
     max_explained: int = Field(default=100, ge=1)

@@ -5,6 +5,8 @@ import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from math import inf
+from time import perf_counter
 from typing import Any
 
 from forewarn.errors import Overloaded
@@ -12,6 +14,8 @@ from forewarn.scoring import Scores
 
 # Enough to single out one poisoned request of a hundred by halving.
 MAX_TRIES = 16
+# What the latest group counts for in how long one takes.
+LATEST = 0.3
 
 Send = Callable[["Lane", list[dict[str, Any]]], Awaitable[Scores]]
 
@@ -43,14 +47,19 @@ class Coalescer:
     fails alone; but only a few times, so that a broken pipeline is not asked again for each request.
     """
 
-    def __init__(self, send: Send, *, max_group: int, max_explained: int, groups_in_flight: int, max_waiting: int):
+    def __init__(
+        self, send: Send, *, max_group: int, max_explained: int, groups_in_flight: int, max_waiting: int,
+        max_wait_s: float = inf,
+    ):  # fmt: skip
         self._send = send
-        self._max_group = max_group
-        self._max_explained = max_explained
+        self._most = {False: max_group, True: max_explained}
         self._places = groups_in_flight
         self._max_waiting = max_waiting
+        self._max_wait_s = max_wait_s
         self._queue: deque[_Waiting] = deque()
-        self._rows_waiting = 0
+        # By kind, explained or not: rows that wait, and how long a group takes, the last ones counting most.
+        self._rows = {False: 0, True: 0}
+        self._group_s: dict[bool, float] = {}
         self._flying: set[asyncio.Task[None]] = set()
 
     async def submit(self, lane: Lane, rows: list[dict[str, Any]], *, further: bool = False) -> Scores:
@@ -64,7 +73,7 @@ class Coalescer:
             self.refuse_beyond(len(rows))
         waiting = _Waiting(lane, rows, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
-        self._rows_waiting += len(rows)
+        self._rows[lane.why] += len(rows)
         self._dispatch()
         return await waiting.answer
 
@@ -72,10 +81,16 @@ class Coalescer:
         """Turn away what could not wait.
 
         Raises:
-            Overloaded: with so many rows more, too many would be waiting.
+            Overloaded: with so many rows more too many would be waiting, or those that do have to wait too long.
         """
-        if self._rows_waiting + rows > self._max_waiting:
-            raise Overloaded(f"{self._rows_waiting} rows are waiting already; try again in a second")
+        waiting = sum(self._rows.values())
+        if waiting + rows > self._max_waiting or self._wait_s() > self._max_wait_s:
+            raise Overloaded(f"{waiting} rows are waiting already; try again in a second")
+
+    def _wait_s(self) -> float:
+        """How long the last of those that wait will, if groups take as long as the last ones did."""
+        groups = {why: -(-rows // self._most[why]) for why, rows in self._rows.items()}
+        return sum(count * self._group_s.get(why, 0.0) for why, count in groups.items()) / self._places
 
     def _dispatch(self) -> None:
         while self._queue and len(self._flying) < self._places:
@@ -94,7 +109,7 @@ class Coalescer:
         size = 0
         while self._queue and (not group or self._fits(group[0], self._queue[0], size)):
             taken = self._queue.popleft()
-            self._rows_waiting -= len(taken.rows)
+            self._rows[taken.lane.why] -= len(taken.rows)
             # A client that hung up has cancelled its future: scoring for it would be lost work.
             if not taken.answer.done():
                 group.append(taken)
@@ -102,8 +117,7 @@ class Coalescer:
         return group
 
     def _fits(self, first: _Waiting, candidate: _Waiting, size: int) -> bool:
-        most = self._max_explained if first.lane.why else self._max_group
-        return candidate.lane == first.lane and size + len(candidate.rows) <= most
+        return candidate.lane == first.lane and size + len(candidate.rows) <= self._most[first.lane.why]
 
     async def _fly(self, group: list[_Waiting]) -> None:
         """Score a group, or halves of it; every client hears of its rows' scores or of what went wrong."""
@@ -125,7 +139,11 @@ class Coalescer:
     async def _score(self, group: list[_Waiting]) -> None:
         if not group:
             return
-        scores = await self._send(group[0].lane, [row for waiting in group for row in waiting.rows])
+        lane, began = group[0].lane, perf_counter()
+        scores = await self._send(lane, [row for waiting in group for row in waiting.rows])
+        took = perf_counter() - began
+        before = self._group_s.get(lane.why, took)
+        self._group_s[lane.why] = before + LATEST * (took - before)
         start = 0
         for waiting in group:
             end = start + len(waiting.rows)

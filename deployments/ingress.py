@@ -24,6 +24,7 @@ from forewarn.settings import Settings
 # Objects made and not yet freed before Python looks for cycles among the newest. Its 700 are a dozen waiting requests,
 # and looking took 8 % of the replica's time.
 GC_THRESHOLD = 20_000
+LIMITS = ("max_group", "max_explained", "groups_in_flight", "max_waiting", "max_wait_s")
 
 
 @serve.ingress()
@@ -35,7 +36,7 @@ class Ingress:
     ) -> None:
         settings = Settings()
         releases = Releases(settings.packages)
-        limits = {name: door[name] for name in ("max_group", "max_explained", "groups_in_flight", "max_waiting")}
+        limits = {name: door[name] for name in LIMITS}
         memory = {"seconds": door["cache_seconds"], "rows": door["cache_rows"]}
         cases = {name: usecases.get(name) for name in pipelines}
         self._house = House(

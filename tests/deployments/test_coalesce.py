@@ -174,3 +174,23 @@ def test_beyond_the_limit_the_answer_is_no_at_once() -> None:
         assert list((await endpoint.submit(Lane("v1"), [{"n": 5}, {"n": 6}])).values) == [5, 6]
 
     run(story)
+
+
+def test_rows_that_would_wait_too_long_are_turned_away_however_few_they_are() -> None:
+    async def slow(lane: Lane, rows: list[dict[str, Any]]) -> Scores:
+        await asyncio.sleep(0.1 if lane.why else 0)
+        return Scores(version=lane.version, rule={}, values=np.zeros(len(rows)))
+
+    async def story() -> None:
+        door = Coalescer(slow, max_group=100, max_explained=10, groups_in_flight=1, max_waiting=1000, max_wait_s=0.05)
+        why, plainly, rows = Lane("v1", why=True), Lane("v1"), [{}] * 10
+        await door.submit(why, rows)  # what a group takes is known only when one came back
+        flying, waiting = (asyncio.create_task(door.submit(why, rows)) for _ in range(2))
+        await asyncio.sleep(0.01)
+        with pytest.raises(Overloaded, match="10 rows are waiting"):
+            await door.submit(plainly, rows)
+        await asyncio.gather(flying, waiting)
+        quick = [asyncio.create_task(door.submit(plainly, rows)) for _ in range(90)]
+        assert len(await asyncio.gather(*quick)) == 90
+
+    asyncio.run(story())

