@@ -5,21 +5,30 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from forewarn import answering, feature_store, ids, scoring, tables, usecases
+from forewarn import answering, blocks, entities, feature_store, ids, scoring, tables, usecases
 from forewarn.answers import Answer
+from forewarn.blocks import Block, Numbers, Texts
 from forewarn.errors import NotFound
 from forewarn.feature_store import FeatureStore
+from forewarn.fields import Picked
 from forewarn.releases import Releases
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
-from jobs.stream import TRACE, Row, unpickled
+from jobs.stream import Row, part, piece_of, trace_of
 
 # What an answer says of the request that it belongs to.
 ABOUT_REQUESTS = frozenset({"prediction_id", "request_id", "latency_ms", "features_from_store", "served_from"})
 EXPLAINING = frozenset({"reasons", "explanation"})
+REASON = pa.field("reason", pa.string())
+# 8 MB of columns.
+PART_ROWS = 32_768
+# Rows as objects take 3 KB each.
+AT_ONCE = 2048
 SCALARS = {"number": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_(), "string": pa.string()}
 
 
@@ -58,32 +67,96 @@ class Order:
         return cls(use_case=case.name, versions=versions, settings=settings, explained=explained, at=at)
 
     @property
+    def part_rows(self) -> int:
+        """How many rows an actor gets at once: few where each takes long, so that both come to an end together."""
+        long = self.explained or usecases.get(self.use_case).recommends
+        return AT_ONCE if long else PART_ROWS
+
+    @property
     def schema(self) -> pa.Schema:
         """The columns of a line."""
         return schema(usecases.get(self.use_case), explained=self.explained)
 
 
 class Scorer:
-    """Has the packages in memory and makes lines of rows, a batch at a time."""
+    """Has the packages in memory and makes lines of rows, a part of a file at a time."""
 
     def __init__(self, order: Order) -> None:
         releases = Releases(order.settings.packages)
         self._order, self._case = order, usecases.get(order.use_case)
         self._store = FeatureStore.open(order.settings)
         self._packages = {name: releases.load(usecases.get(name), found) for name, found in order.versions.items()}
-        self._schema = order.schema.append(pa.field("reason", pa.string()))
+        self._schema = order.schema.append(REASON)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Lines in the order of the rows; where a row was bad, nothing but the reason."""
-        raw = unpickled(block)
+        piece = piece_of(block)
+        lines = self.of_columns(piece) if isinstance(piece, pa.Table) else self.of_rows(piece)
+        return part(trace_of(block), lines)
+
+    def of_columns(self, table: pa.Table) -> pa.Table:
+        """The lines of a table: the plain rows' at once, the others' row by row."""
+        done, left = [], np.ones(len(table), dtype=bool)
+        for case, mine in self._profiles(table):
+            lines, sound = self._plain(case, table, mine)
+            done.append((lines, sound))
+            left &= ~sound
+        if left.any():
+            done.append((self.of_rows(records(table.filter(pa.array(left)))), left))
+        return _merged([(lines, mine) for lines, mine in done if len(lines)])
+
+    def of_rows(self, raw: list[Row]) -> pa.Table:
+        """The lines of rows, one by one."""
+        told = [self._some(raw[start : start + AT_ONCE]) for start in range(0, len(raw), AT_ONCE)]
+        return pa.concat_tables(told)
+
+    def _profiles(self, table: pa.Table) -> Iterator[tuple[UseCase, NDArray[np.bool_]]]:
+        """Who answers which rows."""
+        if not self._case.otherwise:
+            yield self._case, np.ones(len(table), dtype=bool)
+            return
+        own = blocks.held(self._case, table, self._case.hinge)
+        yield from ((case, mine) for case, mine in ((self._case, own), (self._case.otherwise, ~own)) if mine.any())
+
+    def _plain(
+        self, case: UseCase, table: pa.Table, mine: NDArray[np.bool_]
+    ) -> tuple[pa.Table, NDArray[np.bool_]]:
+        """The lines of those that are plainly valid, and which these are. None where reasons are asked for, whose
+        contributions take five times as long as all else, or where no package is.
+        """
+        nothing = np.zeros(len(table), dtype=bool)
+        package = self._packages.get(case.name)
+        if package is None or self._order.explained or case.recommends or not blocks.answerable(case):
+            return self._schema.empty_table(), nothing
+        block, sound = blocks.vetted(case, table if mine.all() else table.filter(pa.array(mine)))
+        block, sound = self._complete(case, block, sound)
+        nothing[np.flatnonzero(mine)[sound]] = True
+        if not block.count:
+            return self._schema.empty_table(), nothing
+        scores = scoring.score_block(package, block)
+        told = answering.tell_block(case, block, scores, package.card, at=self._order.at)
+        named = {subject(case): block.columns[case.key]} if case.key else {}
+        return _table({**named, **flat(told)}, block.count, self._schema), nothing
+
+    def _complete(
+        self, case: UseCase, block: Block, sound: NDArray[np.bool_]
+    ) -> tuple[Block, NDArray[np.bool_]]:
+        """Without the rows that the feature store may fill."""
+        if not case.key or self._store.empty:
+            return block, sound
+        whole = np.all([block.columns[spec.name].given for spec in entities.storable(case)], axis=0)
+        kept = sound.copy()
+        kept[sound] = whole
+        return block.rows(whole, int(whole.sum())), kept
+
+    def _some(self, raw: list[Row]) -> pa.Table:
         places: dict[UseCase, list[int]] = {}
         for place, row in enumerate(raw):
             places.setdefault(scoring.profile(self._case, row), []).append(place)
         lines: dict[int, Row] = {}
         for case, mine in places.items():
             lines |= zip(mine, self._lines(case, [raw[place] for place in mine]), strict=True)
-        told = pa.Table.from_pylist([lines[place] for place in range(len(raw))], schema=self._schema)
-        return pa.table([*block.select(TRACE.names).columns, *told.columns], names=TRACE.names + told.column_names)
+        return pa.Table.from_pylist([lines[place] for place in range(len(raw))], schema=self._schema)
 
     def _lines(self, case: UseCase, raw: list[Row]) -> list[Row]:
         """Those of one profile's rows."""
@@ -118,6 +191,39 @@ def without_champion(case: UseCase) -> str:
     return f"{case.name} has no champion yet; train one with `forewarn train {case.name}`"
 
 
+def records(table: pa.Table) -> list[Row]:
+    """A table as rows."""
+    return tables.records(table.column_names, zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+
+def _table(cells: Mapping[str, Any], count: int, schema: pa.Schema) -> pa.Table:
+    """Cells that are columns, or one value for all rows, as a table."""
+    return pa.table([_column(cells.get(field.name), field.type, count) for field in schema], schema=schema)
+
+
+def _column(cell: Any, kind: pa.DataType, count: int) -> pa.Array:
+    if isinstance(cell, Picked):
+        values = pa.array([_text(value) for value in cell.values], kind)
+        return values.take(pa.array(cell.places, mask=cell.places < 0))
+    if isinstance(cell, np.ndarray):
+        return pa.array(cell, kind)
+    if isinstance(cell, Numbers | Texts):
+        return cell.arrow().cast(kind)
+    return pa.nulls(count, kind) if cell is None else pa.repeat(pa.scalar(_text(cell), kind), count)
+
+
+def _merged(lines: list[tuple[pa.Table, NDArray[np.bool_]]]) -> pa.Table:
+    """Lines in the order of the rows that they are of."""
+    if len(lines) == 1:
+        return lines[0][0]
+    places = np.concatenate([np.flatnonzero(mine) for _, mine in lines])
+    return pa.concat_tables([table for table, _ in lines]).take(pa.array(np.argsort(places)))
+
+
+def _text(value: Any) -> Any:
+    return tables.BETWEEN_LISTED.join(map(str, value)) if isinstance(value, list) else value
+
+
 def flat(answer: Mapping[str, Any]) -> Row:
     """An answer as cells: a list between "; ", an object as columns of its own, or as JSON where lists are in it."""
     line: Row = {}
@@ -127,7 +233,7 @@ def flat(answer: Mapping[str, Any]) -> Row:
             cells = {name: orjson.dumps(value).decode()} if nested else {f"{name}_{k}": v for k, v in value.items()}
             line |= cells
         else:
-            line[name] = tables.BETWEEN_LISTED.join(map(str, value)) if isinstance(value, list) else value
+            line[name] = _text(value)
     return line
 
 

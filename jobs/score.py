@@ -19,6 +19,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import typer
@@ -30,7 +31,7 @@ from forewarn.errors import ForewarnError
 from forewarn.settings import Settings
 from jobs import cluster, submit, terminal
 from jobs.lines import Order, Scorer
-from jobs.stream import TRACE, Source
+from jobs.stream import Source, piece_of, trace_of
 from jobs.train import absolute
 
 if TYPE_CHECKING:
@@ -38,9 +39,8 @@ if TYPE_CHECKING:
 
 WRITERS = {".csv": csv.CSVWriter, ".parquet": parquet.ParquetWriter}
 REJECTS = pa.schema([("row", pa.int64()), ("file", pa.string()), ("reason", pa.string())])
-BATCH_ROWS = 2048
-# Ray Data's 128 MiB would hold back a quarter of a million rows before the first actor gets one.
-BLOCK_BYTES = 2**20
+# Ray Data would join parts of a file until they are so large; each is to go to an actor as it is.
+BLOCK_BYTES = 1
 # Small, because a service may hold most of two CPUs.
 ACTOR_CPUS = 0.25
 SAY_SECONDS = 10.0
@@ -95,7 +95,7 @@ def run(order: Order, source: Source, output: Path, *, workers: int) -> dict[str
     """
     columns = pa.schema([pa.field("row", pa.int64()), *order.schema])
     with _in_order(), _quietly(), _whole(output, columns) as kept:
-        lines = _scored(source.dataset(), order, workers)
+        lines = _scored(source.dataset(usecases.get(order.use_case), order.part_rows), order, workers)
         # The blocks are closed before Ray is: else, after an error, Ray Data would start another Ray to end in.
         with _whole(rejects_of(output), REJECTS) as rejects, _progress() as tell, closing(_blocks(lines)) as blocks:
             done = collect(blocks, source.names, kept, rejects, tell)
@@ -110,7 +110,7 @@ def _scored(rows: "Dataset", order: Order, workers: int) -> "Dataset":
     return rows.map_batches(
         Scorer,
         fn_constructor_args=(order,),
-        batch_size=BATCH_ROWS,
+        batch_size=1,
         batch_format="pyarrow",
         # A pool that must have them all warns of an input too short to keep them busy.
         compute=ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
@@ -127,18 +127,26 @@ def collect(blocks: Iterable[pa.Table], names: list[str], kept: Write, rejects: 
     rows = rejected = 0
     awaited = (0, 0)
     for block in blocks:
-        awaited = _follow(awaited, block)
-        numbered = block.append_column("row", pa.array(range(rows, rows + len(block)), pa.int64()))
-        bad = compute.is_valid(numbered["reason"])
-        kept(numbered.filter(compute.invert(bad)))
-        wrong = numbered.filter(bad)
-        files = pa.array([names[file] for file in wrong["file"].to_pylist()], pa.string())
-        rejects(wrong.set_column(wrong.column_names.index("file"), "file", files))
-        rows, rejected = rows + len(block), rejected + len(wrong)
+        awaited = _follow(awaited, trace_of(block))
+        file, lines = names[trace_of(block)[0]], piece_of(block)
+        bad = _numbered(lines, rows, file, kept, rejects)
+        rows, rejected = rows + len(lines), rejected + bad
         tell(rows)
     if awaited != (len(names), 0):
         raise ForewarnError(f"rows were lost after the first {rows}; score the input again")
     return {"rows": rows, "scored": rows - rejected, "rejected": rejected}
+
+
+def _numbered(lines: pa.Table, first: int, file: str, kept: Write, rejects: Write) -> int:
+    """Write lines with the numbers of their rows; how many were of bad ones."""
+    numbered = lines.append_column("row", pa.array(np.arange(first, first + len(lines))))
+    bad = len(lines) - lines["reason"].null_count
+    if bad:
+        where = compute.is_valid(lines["reason"])
+        wrong, numbered = numbered.filter(where), numbered.filter(compute.invert(where))
+        rejects(wrong.append_column("file", pa.repeat(file, bad)))
+    kept(numbered)
+    return bad
 
 
 def rejects_of(output: Path) -> Path:
@@ -146,13 +154,12 @@ def rejects_of(output: Path) -> Path:
     return output.with_name(f"{output.stem}.rejects.csv")
 
 
-def _follow(awaited: tuple[int, int], block: pa.Table) -> tuple[int, int]:
-    """The row that must come after this block, as (file, place)."""
-    for file, place, last in zip(*(block[name].to_pylist() for name in TRACE.names), strict=True):
-        if (file, place) != awaited:
-            raise ForewarnError(f"row {awaited[1]} of input file {awaited[0]} was lost; score the input again")
-        awaited = (file + 1, 0) if last else (file, place + 1)
-    return awaited
+def _follow(awaited: tuple[int, int], trace: tuple[int, int, int, bool]) -> tuple[int, int]:
+    """The row that must come after this part, as (file, place)."""
+    file, place, rows, last = trace
+    if (file, place) != awaited:
+        raise ForewarnError(f"row {awaited[1]} of input file {awaited[0]} was lost; score the input again")
+    return (file + 1, 0) if last else (file, place + rows)
 
 
 def _blocks(lines: "Dataset") -> Generator[pa.Table, None, None]:

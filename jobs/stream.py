@@ -5,30 +5,40 @@ import pickle
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE, iterdecode
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from forewarn import scoring, sources, tables
+from forewarn import scoring, sources, tables, usecases
 from forewarn.errors import BadInput
 from forewarn.usecase import UseCase
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-# A row's file, its place there, and whether it is the last one: what proves that all rows came, and in order.
-TRACE = pa.schema([("file", pa.int32()), ("place", pa.int64()), ("last", pa.bool_())])
+# A part of a file, in one cell: its columns, or rows where the types of a column may differ; and what proves that all
+# parts came, and in order. One cell, because Ray Data cuts and joins blocks of rows by their bytes.
+PART = pa.schema(
+    [
+        ("file", pa.int32()), ("place", pa.int64()), ("rows", pa.int64()), ("last", pa.bool_()),
+        ("columns", pa.binary()), ("pickled", pa.binary()),
+    ]
+)  # fmt: skip
+TRACE = ("file", "place", "rows", "last")
 # Other than an actor's share, else Ray Data would run the reading inside one of the actors.
 READER_CPUS = 0.1
-CHUNK_ROWS = 1024
 PEEKED_BYTES = 2**20
+PEEKED_ROWS = 1024
 
 Row = dict[str, Any]
+Piece = pa.Table | list[Row]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +71,16 @@ class Source:
         _check_columns(case, rows[0])
         return cls(names=[sources.described(uri)], rows=rows)
 
-    def dataset(self) -> "Dataset":
-        """Rows for a connected Ray, each pickled in the column `raw`, with their `TRACE`."""
+    def dataset(self, case: UseCase, part_rows: int) -> "Dataset":
+        """Parts of so many rows for a connected Ray, as `PART` has them."""
         from ray import data
 
         if not self.files:
-            return data.from_arrow(list(traced(0, self.rows)))
+            return data.from_arrow(list(parts(0, pieces(self.rows, part_rows))))
         listed = [{"file": number, "path": str(file)} for number, file in enumerate(self.files)]
         dataset = data.from_items(listed, override_num_blocks=len(listed))
-        return dataset.map_batches(_read, batch_size=1, num_cpus=READER_CPUS)
+        read = partial(_read, case_name=case.name, part_rows=part_rows)
+        return dataset.map_batches(read, batch_size=1, num_cpus=READER_CPUS)
 
 
 def check(case: UseCase, files: list[Path]) -> None:
@@ -93,22 +104,59 @@ def _check_columns(case: UseCase, names: Iterable[str]) -> None:
     tables.check(scoring.profile(case, dict.fromkeys(names, "")), names)
 
 
-def traced(file: int, rows: Iterable[Row]) -> Iterator[pa.Table]:
-    """Rows as blocks of a data set. Pickled, because the types of a column may differ from file to file."""
-    left, place = iter(rows), 0
-    ahead = list(islice(left, CHUNK_ROWS))
-    while chunk := ahead:
-        ahead = list(islice(left, CHUNK_ROWS))
-        count = len(chunk)
-        last = [False] * (count - 1) + [not ahead]
-        trace = pa.table([[file] * count, range(place, place + count), last], schema=TRACE)
-        yield trace.append_column("raw", pa.array([pickle.dumps(row) for row in chunk], pa.binary()))
-        place += count
+def parts(file: int, found: Iterable[Piece]) -> Iterator[pa.Table]:
+    """A file's pieces, each as one row of a data set."""
+    left, place = iter(found), 0
+    ahead = next(left, None)
+    while ahead is not None:
+        piece, ahead = ahead, next(left, None)
+        yield part((file, place, len(piece), ahead is None), piece)
+        place += len(piece)
 
 
-def unpickled(block: pa.Table) -> list[Row]:
-    """The rows of a block of `traced`."""
-    return [pickle.loads(row) for row in block["raw"].to_pylist()]  # noqa: S301 - written above
+def part(trace: Iterable[Any], piece: Piece) -> pa.Table:
+    """One row of a data set, with a piece inside."""
+    told = [pa.array([value], kind) for value, kind in zip(trace, PART.types[: len(TRACE)], strict=True)]
+    nothing = pa.nulls(1, pa.binary())
+    if isinstance(piece, pa.Table):
+        return pa.table([*told, _cell(_streamed(piece)), nothing], schema=PART)
+    return pa.table([*told, nothing, _cell(pa.py_buffer(pickle.dumps(piece)))], schema=PART)
+
+
+def piece_of(block: pa.Table) -> Piece:
+    """What `part` put inside. Columns are not copied: they lie where Ray has them."""
+    columns = block["columns"][0]
+    if columns.is_valid:
+        with pa.ipc.open_stream(columns.as_buffer()) as stream:
+            return stream.read_all()
+    rows: list[Row] = pickle.loads(block["pickled"][0].as_py())  # noqa: S301 - written above
+    return rows
+
+
+def trace_of(block: pa.Table) -> tuple[int, int, int, bool]:
+    """A part's file, its first row's place there, its rows, and whether it is the last."""
+    file, place, rows, last = (block[name][0].as_py() for name in TRACE)
+    return file, place, rows, last
+
+
+def pieces(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    """Rows so many at a time."""
+    left = iter(rows)
+    while piece := list(islice(left, size)):
+        yield piece
+
+
+def _streamed(table: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return sink.getvalue()
+
+
+def _cell(buffer: pa.Buffer) -> pa.Array:
+    """One cell around the bytes; `pa.array` would copy them twice."""
+    ends = pa.py_buffer(np.array([0, buffer.size], dtype=np.int32))
+    return pa.Array.from_buffers(pa.binary(), 1, [None, ends, buffer])
 
 
 def rows_of(file: Path) -> Iterator[Row]:
@@ -117,13 +165,34 @@ def rows_of(file: Path) -> Iterator[Row]:
     Raises:
         BadInput: as there; perhaps only after many rows.
     """
-    try:
+    with _worded(file):
         rows = _of_parquet(file) if file.name.endswith(tables.PARQUET) else _of_csv(file)
         first = next(rows, None)
         if first is None:
             raise BadInput("it holds no rows below its header; export it again with data")
         yield first
         yield from rows
+
+
+def pieces_of(case: UseCase, file: Path, size: int) -> Iterator[Piece]:
+    """A file's rows, so many at a time, as columns: those that the use case knows, and of the others the names.
+
+    Raises:
+        BadInput: as `rows_of`.
+    """
+    if not file.name.endswith(tables.PARQUET):
+        yield from map(_as_columns, pieces(rows_of(file), size))
+        return
+    with _worded(file), parquet.ParquetFile(file, read_dictionary=_levelled(case)) as table:
+        for batch in table.iter_batches(size, columns=_kept(table), use_threads=False):
+            batch.validate(full=True)
+            yield _known(case, pa.table(batch.columns, names=tables.names_of(batch.schema.names)))
+
+
+@contextmanager
+def _worded(file: Path) -> Iterator[None]:
+    try:
+        yield
     except BadInput as error:
         raise BadInput(f"{file}: {error}") from None
     except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's own derive from these
@@ -131,15 +200,37 @@ def rows_of(file: Path) -> Iterator[Row]:
         raise BadInput(f"{file}: cannot be read as a table ({said}); save it again as .parquet or CSV") from None
 
 
-def _read(batch: Any) -> Iterator[Any]:
+def _read(batch: Any, *, case_name: str, part_rows: int) -> Iterator[Any]:
+    case = usecases.get(case_name)
     for file, path in zip(batch["file"], batch["path"], strict=True):
-        yield from traced(int(file), rows_of(Path(str(path))))
+        yield from parts(int(file), pieces_of(case, Path(str(path)), part_rows))
+
+
+def _as_columns(rows: list[Row]) -> pa.Table:
+    """Rows of a CSV file, in which every value is text."""
+    return pa.table({name: pa.array([row[name] for row in rows], pa.string()) for name in rows[0]})
+
+
+def _known(case: UseCase, table: pa.Table) -> pa.Table:
+    """Without the values that nobody asks for."""
+    known = {name for one in case.profiles for name in one.by_alias}
+    columns = zip(table.column_names, table.columns, strict=True)
+    return pa.table({name: column if name in known else pa.nulls(len(table)) for name, column in columns})
+
+
+def _levelled(case: UseCase) -> list[str]:
+    """The columns of few different words, which Parquet holds as such: three times as fast as to write each out."""
+    return [name for one in case.profiles for name, spec in one.by_alias.items() if spec.kind == "category"]
+
+
+def _kept(table: parquet.ParquetFile) -> list[str]:
+    return [name for name in table.schema_arrow.names if not name.startswith("__index_level_")]
 
 
 def _of_parquet(file: Path) -> Iterator[Row]:
     with parquet.ParquetFile(file) as table:
-        kept = [name for name in table.schema_arrow.names if not name.startswith("__index_level_")]
-        for batch in table.iter_batches(CHUNK_ROWS, columns=kept):
+        kept = _kept(table)
+        for batch in table.iter_batches(PEEKED_ROWS, columns=kept):
             yield from tables.records(kept, zip(*(column.to_pylist() for column in batch.columns), strict=True))
 
 
