@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Half of an integer's bits; the other half counts the kinds that were found before.
 WORD_BITS = 31
 
+
 def tell(
     case: UseCase, rows: Rows, given: Scores, card: Card, *, at: datetime, explained: bool = False
 ) -> list[dict[str, Any]]:

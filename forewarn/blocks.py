@@ -9,7 +9,7 @@ import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -41,10 +41,6 @@ class Numbers:
     def given(self) -> Mask:
         """Where there is a value."""
         return ~np.isnan(self.values)
-
-    def numbers(self) -> Vector:
-        """As they are."""
-        return self.values
 
     def rows(self, which: Any) -> "Numbers":
         """Those of a slice, or where a mask says so."""
@@ -93,6 +89,15 @@ class Block:
     count: int
     columns: Mapping[str, Column]
     ignored: list[str]
+
+    def numbers(self, name: str) -> Vector:
+        """A number field's column, NaN where none was sent."""
+        column = self.columns[name]
+        return column.values if isinstance(column, Numbers) else self.levels(name).numbers()
+
+    def levels(self, name: str) -> Picked:
+        """A category's column."""
+        return cast(Picked, self.columns[name])
 
     def rows(self, which: Any, count: int) -> "Block":
         """So many of them: a slice, or where a mask says so."""
@@ -161,12 +166,12 @@ def _judge(case: UseCase, spec: FieldSpec) -> _Judge:
     info = case.row.model_fields[spec.name]
     _, notes = unwrapped(info.annotation, list(info.metadata))
     kinds = {type(note) for note in notes}
-    limits = [(LIMITS[kind], float(getattr(note, kind.__name__.lower()))) for note in notes if (kind := type(note)) in LIMITS]
+    limits = [
+        (LIMITS[end], float(getattr(note, end.__name__.lower()))) for note in notes if (end := type(note)) in LIMITS
+    ]
     longest = [note.max_length for note in notes if isinstance(note, MaxLen)]
-    asks: TypeAdapter[Any] = TypeAdapter(
-        Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation,
-        config=ConfigDict(allow_inf_nan=False),
-    )
+    kind: Any = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
+    asks = TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False))
     judge = _Judge(
         spec=spec,
         asks=asks,
@@ -226,7 +231,7 @@ def _texts(judge: _Judge, array: pa.Array) -> tuple[Column, Mask]:
         starts, ends, data = offsets[:-1], offsets[1:], np.frombuffer(letters, np.uint8)
         first, last = data[np.minimum(starts, len(data) - 1)], data[np.maximum(ends - 1, 0)]
         size = ends - starts
-        sound = (size > 0) & (size <= judge.longest) & _visible(first) & _visible(last)
+        sound = (size > 0) & (size <= (judge.longest or 0)) & _visible(first) & _visible(last)
     there = _there(array)
     return Texts(array), np.where(there, sound, judge.takes_none)
 

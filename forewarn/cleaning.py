@@ -92,7 +92,9 @@ class Cleaner:
         self._highs = np.array([number.high for number in state.numbers.values()])
         self._capped = bool(np.isfinite(self._lows).any() or np.isfinite(self._highs).any())
         probe = Cleaned(
-            {name: np.array([n.fill]) for name, n in state.numbers.items()}, lambda _, mode: np.array([mode]), state.modes
+            {name: np.array([n.fill]) for name, n in state.numbers.items()},
+            lambda _, mode: np.array([mode]),
+            state.modes,
         )
         self.typical: Columns = probe
         self._stand_ins = [
@@ -137,8 +139,8 @@ class Cleaner:
         """The same, of rows that are columns already."""
         values = np.empty((len(self.numbers), block.count)).T  # each column in one piece: it comes so and is read so
         for place, name in enumerate(self.numbers):
-            values[:, place] = block.columns[name].numbers()
-        return self._mended(values, lambda name, mode: block.columns[name].mapped(_itself, mode))
+            values[:, place] = block.numbers(name)
+        return self._mended(values, lambda name, mode: block.levels(name).mapped(_itself, mode))
 
     def _mended(self, values: Vector, levels: Levels) -> Cleaned:
         gaps = np.isnan(values)

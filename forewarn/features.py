@@ -80,7 +80,7 @@ class Features:
 
     def matrix_of_block(self, block: "Block") -> Matrix:
         """The same, of rows that are columns already, to the same bits."""
-        codes = [block.columns[name].mapped(partial(_code, known, mode), mode) for name, known, mode in self._codes]
+        codes = [block.levels(name).mapped(partial(_code, known, mode), mode) for name, known, mode in self._codes]
         return self._assembled(self.cleaner.columns_of(block), codes, block.count)
 
     def matrix_of(self, columns: Columns) -> Matrix:

@@ -125,7 +125,8 @@ class Picked:
 
     def mapped(self, to: Callable[[Any], Any], otherwise: Any) -> NDArray[Any]:
         """What each row's value is turned into; `otherwise` where there is none. Asked once for each value."""
-        return np.array([*(otherwise if value is None else to(value) for value in self.values), otherwise])[self.places]
+        there = [otherwise if value is None else to(value) for value in self.values]
+        return np.asarray(np.array([*there, otherwise])[self.places])
 
     def numbers(self) -> NDArray[np.float64]:
         """The values as numbers, NaN where none was sent."""

@@ -118,9 +118,7 @@ class Scorer:
         own = blocks.held(self._case, table, self._case.hinge)
         yield from ((case, mine) for case, mine in ((self._case, own), (self._case.otherwise, ~own)) if mine.any())
 
-    def _plain(
-        self, case: UseCase, table: pa.Table, mine: NDArray[np.bool_]
-    ) -> tuple[pa.Table, NDArray[np.bool_]]:
+    def _plain(self, case: UseCase, table: pa.Table, mine: NDArray[np.bool_]) -> tuple[pa.Table, NDArray[np.bool_]]:
         """The lines of those that are plainly valid, and which these are. None where reasons are asked for, whose
         contributions take five times as long as all else, or where no package is.
         """
@@ -138,9 +136,7 @@ class Scorer:
         named = {subject(case): block.columns[case.key]} if case.key else {}
         return _table({**named, **flat(told)}, block.count, self._schema), nothing
 
-    def _complete(
-        self, case: UseCase, block: Block, sound: NDArray[np.bool_]
-    ) -> tuple[Block, NDArray[np.bool_]]:
+    def _complete(self, case: UseCase, block: Block, sound: NDArray[np.bool_]) -> tuple[Block, NDArray[np.bool_]]:
         """Without the rows that the feature store may fill."""
         if not case.key or self._store.empty:
             return block, sound

@@ -74,19 +74,55 @@ def score(
         flags = [*(["--explain"] if explain else []), *(["--overwrite"] if overwrite else [])]
         submit.follow(settings, "jobs.score", [case.name, *named, *flags, "--workers", str(workers)])
         return
-    began = monotonic()
+    pace = Pace()
     order = Order.of(case, settings, version=version, explained=explain, at=datetime.now(UTC))
     source = Source.of(data, case, query)
     with cluster.connected(settings):
-        done = run(order, source, output, workers=workers)
-    seconds = monotonic() - began
-    _say(done, output, seconds)
+        pace.connected()
+        done = run(order, source, output, workers=workers, pace=pace)
+    _say(done, output, pace.seconds)
     told = {"use_case": case.name, "version": order.versions[case.name], **done, "output": str(output)}
-    told |= {"rejects": str(rejects_of(output)), "seconds": round(seconds, 3)}
-    print(orjson.dumps(told | {"rows_per_second": round(done["rows"] / seconds, 1)}).decode())
+    print(orjson.dumps(told | {"rejects": str(rejects_of(output)), **pace.told()}).decode())
 
 
-def run(order: Order, source: Source, output: Path, *, workers: int) -> dict[str, int]:
+class Pace:
+    """When rows came. Starting takes as long as a million rows, so it is told apart."""
+
+    def __init__(self) -> None:
+        self._began = self._connected = self._ended = monotonic()
+        self._came: list[tuple[int, float]] = []
+
+    def connected(self) -> None:
+        """Ray is there."""
+        self._connected = monotonic()
+
+    def came(self, rows: int) -> None:
+        """So many are written by now."""
+        self._came = [*self._came[:1], (rows, monotonic())]
+
+    def ended(self) -> None:
+        """The output is whole."""
+        self._ended = monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """From the first to the last."""
+        return self._ended - self._began
+
+    def told(self) -> dict[str, float | None]:
+        """In seconds, and rows per second: of all, and from the first rows on, which is what a longer file has."""
+        first, last = self._came[0], self._came[-1]
+        steady = (last[0] - first[0]) / (self._ended - first[1])
+        return {
+            "seconds": round(self.seconds, 3),
+            "seconds_to_connect": round(self._connected - self._began, 3),
+            "seconds_to_first_rows": round(first[1] - self._began, 3),
+            "rows_per_second": round(last[0] / self.seconds, 1),
+            "rows_per_second_once_started": round(steady, 1) or None,
+        }
+
+
+def run(order: Order, source: Source, output: Path, *, workers: int, pace: Pace | None = None) -> dict[str, int]:
     """Score within a connected Ray: how many rows there were, how many were scored, how many rejected.
 
     Raises:
@@ -98,9 +134,16 @@ def run(order: Order, source: Source, output: Path, *, workers: int) -> dict[str
         lines = _scored(source.dataset(usecases.get(order.use_case), order.part_rows), order, workers)
         # The blocks are closed before Ray is: else, after an error, Ray Data would start another Ray to end in.
         with _whole(rejects_of(output), REJECTS) as rejects, _progress() as tell, closing(_blocks(lines)) as blocks:
-            done = collect(blocks, source.names, kept, rejects, tell)
+            noted = pace or Pace()
+
+            def came(rows: int) -> None:
+                noted.came(rows)
+                tell(rows)
+
+            done = collect(blocks, source.names, kept, rejects, came)
         if not done["scored"]:
             raise ForewarnError(f"not one of {done['rows']} rows could be scored; read why in {rejects_of(output)}")
+    noted.ended()
     return done
 
 
@@ -140,7 +183,7 @@ def collect(blocks: Iterable[pa.Table], names: list[str], kept: Write, rejects: 
 def _numbered(lines: pa.Table, first: int, file: str, kept: Write, rejects: Write) -> int:
     """Write lines with the numbers of their rows; how many were of bad ones."""
     numbered = lines.append_column("row", pa.array(np.arange(first, first + len(lines))))
-    bad = len(lines) - lines["reason"].null_count
+    bad: int = len(lines) - lines["reason"].null_count
     if bad:
         where = compute.is_valid(lines["reason"])
         wrong, numbered = numbered.filter(where), numbered.filter(compute.invert(where))

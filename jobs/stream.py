@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -38,7 +38,7 @@ PEEKED_BYTES = 2**20
 PEEKED_ROWS = 1024
 
 Row = dict[str, Any]
-Piece = pa.Table | list[Row]
+Piece: TypeAlias = pa.Table | list[Row]
 
 
 @dataclass(frozen=True, kw_only=True)

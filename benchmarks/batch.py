@@ -1,0 +1,225 @@
+"""A file scored by the real job, beside the limit: one process on one core that does nothing but what must be done.
+
+The limit reads the same Parquet file, makes the same matrix with the package's own features and calls XGBoost's
+`inplace_predict`, one thread. It holds nothing against the schema, makes no answers and writes nothing, and its clock
+starts when all is imported and loaded. The job validates, answers and writes besides. Its speed is told thrice: with
+all it takes to start, without Ray's start, and from the first rows on, which is what a longer file is scored at.
+Memory is what all the job's processes hold (proportional set size), in a run of its own: to look takes time.
+
+    make bench-batch
+    python -m benchmarks.batch --rows 10000000 --rounds 1
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import monotonic, process_time, sleep
+from typing import Any
+
+import numpy as np
+import orjson
+import psutil
+import pyarrow as pa
+from pyarrow import compute, parquet
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import servers
+from forewarn import usecases
+from forewarn.blocks import Block, Numbers
+from forewarn.fields import Picked
+from forewarn.package import ModelPackage
+from forewarn.releases import Releases
+from forewarn.scoring import SLICE
+from forewarn.settings import PROJECT, Settings
+from forewarn.tasks import Classification
+from forewarn.usecase import UseCase
+from jobs.lines import PART_ROWS
+
+DRAWN = 50_000
+ROUNDS = 5
+LOOK_SECONDS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run of the job.
+
+    Attributes:
+        told: its line of JSON.
+        peak: bytes that all its processes held; 0 if nobody looked.
+    """
+
+    told: dict[str, Any]
+    peak: int
+
+
+def generate(case: UseCase, file: Path, rows: int) -> None:
+    """Made-up rows: the generator's, shuffled again and again, each time with ids of their own."""
+    drawn = pa.Table.from_pylist([_unlabelled(case, row) for row in case.sample(min(rows, DRAWN), seed=3)])
+    random = np.random.default_rng(0)
+    with parquet.ParquetWriter(file, drawn.schema) as writer:
+        for start in range(0, rows, len(drawn)):
+            count = min(len(drawn), rows - start)
+            shuffled = drawn.take(random.permutation(len(drawn))[:count])
+            writer.write_table(_named(case, shuffled, start))
+
+
+def _unlabelled(case: UseCase, row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != case.target}
+
+
+def _named(case: UseCase, rows: pa.Table, start: int) -> pa.Table:
+    place = next(i for i, name in enumerate(rows.column_names) if name in case.spec[case.key].aliases)
+    numbers = pa.array(np.arange(start, start + len(rows))).cast(pa.string())
+    ids = compute.binary_join_element_wise("id", numbers, "-")
+    return rows.set_column(place, rows.column_names[place], ids)
+
+
+def limit(case: UseCase, package: ModelPackage, file: Path) -> Iterator[Any]:
+    """Scores, a piece of the file at a time: read, features, `inplace_predict`, and nothing else."""
+    wanted = {name: spec.name for spec in case.inputs for name in (*spec.aliases, spec.name)}
+    words = [name for name, field in wanted.items() if case.spec[field].kind == "category"]
+    with parquet.ParquetFile(file, read_dictionary=words) as table:
+        names = [name for name in table.schema_arrow.names if name in wanted]
+        for batch in table.iter_batches(PART_ROWS, columns=names, use_threads=False):
+            found = {wanted[name]: _bare(batch[name]) for name in names}
+            for start in range(0, len(batch), SLICE):
+                part = slice(start, min(start + SLICE, len(batch)))
+                columns = {name: column.rows(part) for name, column in found.items()}
+                block = Block(count=part.stop - part.start, columns=columns, ignored=[])
+                yield package.predict(package.features.matrix_of_block(block))
+
+
+def _bare(array: pa.Array) -> Numbers | Picked:
+    """A column as it is, nothing asked of it."""
+    if not pa.types.is_dictionary(array.type):
+        return Numbers(values=array.cast(pa.float64()).to_numpy(zero_copy_only=False), whole=False)
+    return Picked(tuple(array.dictionary.to_pylist()), array.indices.fill_null(-1).to_numpy(zero_copy_only=False))
+
+
+def limited(case: UseCase, home: Path, file: Path, scores: Path) -> dict[str, float]:
+    """What the limit's own process says: seconds, and seconds of CPU."""
+    command = [sys.executable, "-m", "benchmarks.batch", "--limit", case.name, str(file), str(scores)]
+    environment = {**os.environ, "FOREWARN_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, cwd=PROJECT, check=True, stdout=subprocess.PIPE)
+    said: dict[str, float] = orjson.loads(done.stdout)
+    return said
+
+
+def _be_the_limit(name: str, file: str, scores: str) -> None:
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    pa.set_cpu_count(1)
+    case, releases = usecases.get(name), Releases(Settings().packages)
+    package = releases.load(case, str(releases.champion(case)))
+    began, cpu = monotonic(), process_time()
+    found = list(limit(case, package, Path(file)))
+    print(orjson.dumps({"seconds": monotonic() - began, "cpu": process_time() - cpu}).decode())
+    np.save(scores, np.concatenate(found))
+
+
+def job(case: UseCase, home: Path, file: Path, output: Path, *, look: bool) -> Job:
+    """Run the real thing to its end."""
+    command = [
+        sys.executable,
+        "-m",
+        "jobs.score",
+        case.name,
+        "--input",
+        str(file),
+        "--output",
+        str(output),
+        "--overwrite",
+    ]
+    environment = {**os.environ, "FOREWARN_HOME": str(home)}
+    with subprocess.Popen(
+        command, env=environment, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as running:
+        peak = 0
+        while running.poll() is None:
+            peak = max(peak, _held(psutil.Process(running.pid)) if look else 0)
+            sleep(LOOK_SECONDS)
+        said = running.stdout.read() if running.stdout else b""
+    return Job(told=orjson.loads(said), peak=peak)
+
+
+def _held(process: psutil.Process) -> int:
+    """Bytes that a process and all that it started hold; what they share is counted once."""
+    total = 0
+    for one in (process, *process.children(recursive=True)):
+        try:
+            total += one.memory_full_info().pss
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return total
+
+
+def same(output: Path, scores: Path) -> bool:
+    """Whether the job's scores are the limit's, to the last bit and in order."""
+    schema = parquet.read_schema(output)
+    name = "probability" if "probability" in schema.names else "prediction"
+    return bool(np.array_equal(parquet.read_table(output, columns=[name])[name].to_numpy(), np.load(scores)))
+
+
+def measured(case: UseCase, folder: Path, rows: int, rounds: int, out: Console) -> None:
+    """Alternate the two on one file; print a line for each round, then medians."""
+    home, file, scores, output = folder / "home", folder / "rows.parquet", folder / "limit.npy", folder / "out.parquet"
+    generate(case, file, rows)
+    peak = job(case, home, file, output, look=True).peak
+    pairs = []
+    for _ in range(rounds):
+        held = limited(case, home, file, scores)
+        pairs.append((held, job(case, home, file, output, look=False).told))
+    out.print(table(case, rows, pairs))
+    out.print(f"peak memory of all the job's processes: {peak / 2**20:,.0f} MiB; "
+              f"scores equal to the limit's to the bit: {same(output, scores)}")  # fmt: skip
+    ratios = [told["rows_per_second_once_started"] * held["seconds"] / rows for held, told in pairs]
+    out.print(f"ratio once started, median of {rounds}: {median(ratios):.2f}")
+
+
+def table(case: UseCase, rows: int, pairs: list[tuple[dict[str, float], dict[str, Any]]]) -> Table:
+    """Rows per second of each round."""
+    columns = ("limit, rows/s", "its CPU, µs a row", "job with all its start", "without Ray's start", "once started",
+               "ratio with all", "ratio once started")  # fmt: skip
+    shown = Table(*columns, title=f"{rows:,} rows of {case.name}, {os.cpu_count()} cores")
+    for held, told in pairs:
+        limit_rate, steady = rows / held["seconds"], told["rows_per_second_once_started"]
+        without = rows / (told["seconds"] - told["seconds_to_connect"])
+        figures = (limit_rate, held["cpu"] / rows * 1e6, told["rows_per_second"], without, steady)
+        ratios = (told["rows_per_second"] / limit_rate, steady / limit_rate)
+        shown.add_row(*(f"{figure:,.{1 if figure < 100 else 0}f}" for figure in figures), *(f"{r:.2f}" for r in ratios))
+    return shown
+
+
+def _wishes() -> Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--use-case", help="else the first that is about an event")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--limit", nargs=3, metavar=("USE_CASE", "FILE", "SCORES"), help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print a table and the ratio."""
+    asked = _wishes()
+    if asked.limit:
+        _be_the_limit(*asked.limit)
+        return
+    events = (case for case in usecases.every().values() if isinstance(case.task, Classification))
+    case = usecases.get(asked.use_case) if asked.use_case else next(events)
+    with TemporaryDirectory() as folder:
+        for one in case.profiles:
+            servers._install(one, Settings(home=Path(folder) / "home"))
+        measured(case, Path(folder), asked.rows, asked.rounds, Console(width=140))
+
+
+if __name__ == "__main__":
+    main()
