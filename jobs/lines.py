@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from forewarn.fields import Picked
 from forewarn.releases import Releases
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
-from jobs.stream import Row, part, piece_of, trace_of
+from jobs.parquet import Reader, Stretch
+from jobs.stream import Row, part, piece_of, trace_of, worded
 
 # What an answer says of the request that it belongs to.
 ABOUT_REQUESTS = frozenset({"prediction_id", "request_id", "latency_ms", "features_from_store", "served_from"})
@@ -29,7 +31,9 @@ REASON = pa.field("reason", pa.string())
 PART_ROWS = 32_768
 # Rows as objects take 3 KB each.
 AT_ONCE = 2048
-SCALARS = {"number": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_(), "string": pa.string()}
+# Text of which there are few kinds, as all answers have it.
+WORDS = pa.dictionary(pa.int32(), pa.string())
+SCALARS = {"number": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_(), "string": WORDS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +91,14 @@ class Scorer:
         self._store = FeatureStore.open(order.settings)
         self._packages = {name: releases.load(usecases.get(name), found) for name, found in order.versions.items()}
         self._schema = order.schema.append(REASON)
+        self._read = Reader(self._case, order.part_rows)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Lines in the order of the rows; where a row was bad, nothing but the reason."""
         piece = piece_of(block)
+        if isinstance(piece, Stretch):
+            with worded(Path(piece.path)):
+                piece = self._read(piece)
         lines = self.of_columns(piece) if isinstance(piece, pa.Table) else self.of_rows(piece)
         return part(trace_of(block), lines)
 
@@ -199,13 +207,25 @@ def _table(cells: Mapping[str, Any], count: int, schema: pa.Schema) -> pa.Table:
 
 def _column(cell: Any, kind: pa.DataType, count: int) -> pa.Array:
     if isinstance(cell, Picked):
-        values = pa.array([_text(value) for value in cell.values], kind)
-        return values.take(pa.array(cell.places, mask=cell.places < 0))
+        return _picked(cell).cast(kind)
     if isinstance(cell, np.ndarray):
         return pa.array(cell, kind)
     if isinstance(cell, Numbers | Texts):
         return cell.arrow().cast(kind)
-    return pa.nulls(count, kind) if cell is None else pa.repeat(pa.scalar(_text(cell), kind), count)
+    if cell is None:
+        return pa.nulls(count, kind)
+    if kind == WORDS:
+        return _picked(Picked((cell,), np.zeros(count, dtype=np.int32)))
+    return pa.repeat(pa.scalar(cell, kind), count)
+
+
+def _picked(column: Picked) -> pa.Array:
+    """A column of few words as Arrow has it: each word once."""
+    words = ["" if value is None else str(_text(value)) for value in column.values]
+    places = pa.array(column.places.astype(np.int32), mask=column.places < 0)
+    if len(set(words)) < len(words):
+        return pa.array(words).take(places).dictionary_encode()
+    return pa.DictionaryArray.from_arrays(places, words)
 
 
 def _merged(lines: list[tuple[pa.Table, NDArray[np.bool_]]]) -> pa.Table:
@@ -245,15 +265,16 @@ def schema(case: UseCase, *, explained: bool) -> pa.Schema:
         ordered = sorted(described["properties"], key=lambda name: name in Answer.model_fields)
         for name in (name for name in ordered if name not in skipped):
             columns |= _cells(name, described["properties"][name], described.get("$defs", {}))
-    return pa.schema(columns.items())
+    own = [subject(one) for one in profiles if one.key]
+    return pa.schema((columns | dict.fromkeys({*own, *EXPLAINING} & columns.keys(), pa.string())).items())
 
 
 def _cells(name: str, said: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
     """The columns that a field of this JSON schema becomes."""
     said = next((one for one in said.get("anyOf", ()) if one.get("type") != "null"), said)
     if "$ref" not in said:
-        return {name: SCALARS.get(said.get("type", ""), pa.string())}
+        return {name: SCALARS.get(said.get("type", ""), WORDS)}
     parts = known[said["$ref"].rpartition("/")[2]]["properties"]
     if any(part.get("type") not in SCALARS for part in parts.values()):
-        return {name: pa.string()}
+        return {name: WORDS}
     return {f"{name}_{part}": SCALARS[one["type"]] for part, one in parts.items()}

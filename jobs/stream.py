@@ -16,29 +16,26 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from forewarn import scoring, sources, tables, usecases
+from forewarn import scoring, sources, tables
 from forewarn.errors import BadInput
 from forewarn.usecase import UseCase
+from jobs.parquet import Stretch, columns_of, stretches
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-# A part of a file, in one cell: its columns, or rows where the types of a column may differ; and what proves that all
-# parts came, and in order. One cell, because Ray Data cuts and joins blocks of rows by their bytes.
-PART = pa.schema(
-    [
-        ("file", pa.int32()), ("place", pa.int64()), ("rows", pa.int64()), ("last", pa.bool_()),
-        ("columns", pa.binary()), ("pickled", pa.binary()),
-    ]
-)  # fmt: skip
-TRACE = ("file", "place", "rows", "last")
+# A part of a file, in one cell: where it lies, as columns, or as rows where the types of a column may differ; and what
+# proves that all parts came, and in order. One cell, because Ray Data cuts and joins blocks of rows by their bytes.
+TRACE = pa.schema([("file", pa.int32()), ("place", pa.int64()), ("rows", pa.int64()), ("last", pa.bool_())])
+PART = pa.schema([*TRACE, ("kind", pa.string()), ("held", pa.binary())])
 # Other than an actor's share, else Ray Data would run the reading inside one of the actors.
 READER_CPUS = 0.1
 PEEKED_BYTES = 2**20
 PEEKED_ROWS = 1024
 
 Row = dict[str, Any]
-Piece: TypeAlias = pa.Table | list[Row]
+Piece: TypeAlias = "Stretch | pa.Table | list[Row]"
+Trace: TypeAlias = tuple[int, int, int, bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,16 +68,15 @@ class Source:
         _check_columns(case, rows[0])
         return cls(names=[sources.described(uri)], rows=rows)
 
-    def dataset(self, case: UseCase, part_rows: int) -> "Dataset":
+    def dataset(self, size: int) -> "Dataset":
         """Parts of so many rows for a connected Ray, as `PART` has them."""
         from ray import data
 
         if not self.files:
-            return data.from_arrow(list(parts(0, pieces(self.rows, part_rows))))
+            return data.from_arrow(list(parts(0, pieces(self.rows, size))))
         listed = [{"file": number, "path": str(file)} for number, file in enumerate(self.files)]
         dataset = data.from_items(listed, override_num_blocks=len(listed))
-        read = partial(_read, case_name=case.name, part_rows=part_rows)
-        return dataset.map_batches(read, batch_size=1, num_cpus=READER_CPUS)
+        return dataset.map_batches(partial(_read, size=size), batch_size=1, num_cpus=READER_CPUS)
 
 
 def check(case: UseCase, files: list[Path]) -> None:
@@ -114,28 +110,26 @@ def parts(file: int, found: Iterable[Piece]) -> Iterator[pa.Table]:
         place += len(piece)
 
 
-def part(trace: Iterable[Any], piece: Piece) -> pa.Table:
+def part(trace: Trace, piece: Piece) -> pa.Table:
     """One row of a data set, with a piece inside."""
-    told = [pa.array([value], kind) for value, kind in zip(trace, PART.types[: len(TRACE)], strict=True)]
-    nothing = pa.nulls(1, pa.binary())
-    if isinstance(piece, pa.Table):
-        return pa.table([*told, _cell(_streamed(piece)), nothing], schema=PART)
-    return pa.table([*told, nothing, _cell(pa.py_buffer(pickle.dumps(piece)))], schema=PART)
+    kind, held = ("columns", _streamed(piece)) if isinstance(piece, pa.Table) else ("pickled", pickle.dumps(piece))
+    cells = zip((*trace, kind), PART.types[:-1], strict=True)
+    return pa.table([*(pa.array([cell], type_) for cell, type_ in cells), _cell(pa.py_buffer(held))], schema=PART)
 
 
 def piece_of(block: pa.Table) -> Piece:
     """What `part` put inside. Columns are not copied: they lie where Ray has them."""
-    columns = block["columns"][0]
-    if columns.is_valid:
-        with pa.ipc.open_stream(columns.as_buffer()) as stream:
+    held = block["held"][0].as_buffer()
+    if block["kind"][0].as_py() == "columns":
+        with pa.ipc.open_stream(held) as stream:
             return stream.read_all()
-    rows: list[Row] = pickle.loads(block["pickled"][0].as_py())  # noqa: S301 - written above
-    return rows
+    found: Piece = pickle.loads(held)  # noqa: S301 - written above
+    return found
 
 
-def trace_of(block: pa.Table) -> tuple[int, int, int, bool]:
+def trace_of(block: pa.Table) -> Trace:
     """A part's file, its first row's place there, its rows, and whether it is the last."""
-    file, place, rows, last = (block[name][0].as_py() for name in TRACE)
+    file, place, rows, last = (block[name][0].as_py() for name in TRACE.names)
     return file, place, rows, last
 
 
@@ -165,7 +159,7 @@ def rows_of(file: Path) -> Iterator[Row]:
     Raises:
         BadInput: as there; perhaps only after many rows.
     """
-    with _worded(file):
+    with worded(file):
         rows = _of_parquet(file) if file.name.endswith(tables.PARQUET) else _of_csv(file)
         first = next(rows, None)
         if first is None:
@@ -174,23 +168,21 @@ def rows_of(file: Path) -> Iterator[Row]:
         yield from rows
 
 
-def pieces_of(case: UseCase, file: Path, size: int) -> Iterator[Piece]:
-    """A file's rows, so many at a time, as columns: those that the use case knows, and of the others the names.
+def pieces_of(file: Path, size: int) -> Iterator[Piece]:
+    """A file's rows, so many at a time: of a Parquet file where they lie, of a CSV file as columns of text.
 
     Raises:
         BadInput: as `rows_of`.
     """
-    if not file.name.endswith(tables.PARQUET):
+    if file.name.endswith(tables.PARQUET):
+        yield from stretches(file, size)
+    else:
         yield from map(_as_columns, pieces(rows_of(file), size))
-        return
-    with _worded(file), parquet.ParquetFile(file, read_dictionary=_levelled(case)) as table:
-        for batch in table.iter_batches(size, columns=_kept(table), use_threads=False):
-            batch.validate(full=True)
-            yield _known(case, pa.table(batch.columns, names=tables.names_of(batch.schema.names)))
 
 
 @contextmanager
-def _worded(file: Path) -> Iterator[None]:
+def worded(file: Path) -> Iterator[None]:
+    """Say what is wrong with a file in our own words."""
     try:
         yield
     except BadInput as error:
@@ -200,10 +192,9 @@ def _worded(file: Path) -> Iterator[None]:
         raise BadInput(f"{file}: cannot be read as a table ({said}); save it again as .parquet or CSV") from None
 
 
-def _read(batch: Any, *, case_name: str, part_rows: int) -> Iterator[Any]:
-    case = usecases.get(case_name)
+def _read(batch: Any, *, size: int) -> Iterator[Any]:
     for file, path in zip(batch["file"], batch["path"], strict=True):
-        yield from parts(int(file), pieces_of(case, Path(str(path)), part_rows))
+        yield from parts(int(file), pieces_of(Path(str(path)), size))
 
 
 def _as_columns(rows: list[Row]) -> pa.Table:
@@ -211,25 +202,9 @@ def _as_columns(rows: list[Row]) -> pa.Table:
     return pa.table({name: pa.array([row[name] for row in rows], pa.string()) for name in rows[0]})
 
 
-def _known(case: UseCase, table: pa.Table) -> pa.Table:
-    """Without the values that nobody asks for."""
-    known = {name for one in case.profiles for name in one.by_alias}
-    columns = zip(table.column_names, table.columns, strict=True)
-    return pa.table({name: column if name in known else pa.nulls(len(table)) for name, column in columns})
-
-
-def _levelled(case: UseCase) -> list[str]:
-    """The columns of few different words, which Parquet holds as such: three times as fast as to write each out."""
-    return [name for one in case.profiles for name, spec in one.by_alias.items() if spec.kind == "category"]
-
-
-def _kept(table: parquet.ParquetFile) -> list[str]:
-    return [name for name in table.schema_arrow.names if not name.startswith("__index_level_")]
-
-
 def _of_parquet(file: Path) -> Iterator[Row]:
     with parquet.ParquetFile(file) as table:
-        kept = _kept(table)
+        kept = columns_of(table)
         for batch in table.iter_batches(PEEKED_ROWS, columns=kept):
             yield from tables.records(kept, zip(*(column.to_pylist() for column in batch.columns), strict=True))
 
