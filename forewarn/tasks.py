@@ -167,7 +167,8 @@ class Classification:
 
     def _risk_levels(self, scores: Vector, threshold: float) -> Picked:
         above = 0.5 + 0.5 * (scores - threshold) / max(1.0 - threshold, 1e-12)
-        place = np.where(scores < threshold, 0.5 * scores / (threshold or 1.0), above)
+        below = 0.5 * np.minimum(scores, threshold) / (threshold or 1.0)
+        place = np.where(scores < threshold, below, above)
         reached = np.asarray(np.sum([place >= band.at_least for band in self.bands], axis=0, dtype=np.int32))
         return Picked(tuple(band.level for band in self.bands), reached - 1)
 

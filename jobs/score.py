@@ -16,7 +16,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -24,14 +23,14 @@ import orjson
 import pyarrow as pa
 import typer
 from pyarrow import compute, csv, parquet
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from forewarn import usecases
 from forewarn.errors import ForewarnError
 from forewarn.settings import Settings
 from jobs import cluster, submit, terminal
 from jobs.lines import Order, Scorer
-from jobs.stream import Source, piece_of, trace_of
+from jobs.pace import Pace, Tell, progress
+from jobs.stream import Source, Trace, piece_of, trace_of
 from jobs.train import absolute
 
 if TYPE_CHECKING:
@@ -42,10 +41,8 @@ REJECTS = pa.schema([("row", pa.int64()), ("file", pa.string()), ("reason", pa.s
 BLOCK_BYTES = 1
 # Small, because a service may hold most of two CPUs.
 ACTOR_CPUS = 0.25
-SAY_SECONDS = 10.0
 
 Write = Callable[[pa.Table], None]
-Tell = Callable[[int], None]
 
 
 def _in_parquet(path: Path, schema: pa.Schema) -> parquet.ParquetWriter:
@@ -84,7 +81,7 @@ def score(
         flags = [*(["--explain"] if explain else []), *(["--overwrite"] if overwrite else [])]
         submit.follow(settings, "jobs.score", [case.name, *named, *flags, "--workers", str(workers)])
         return
-    pace = Pace()
+    pace = Pace(workers)
     order = Order.of(case, settings, version=version, explained=explain, at=datetime.now(UTC))
     source = Source.of(data, case, query)
     with cluster.connected(settings):
@@ -93,43 +90,6 @@ def score(
     _say(done, output, pace.seconds)
     told = {"use_case": case.name, "version": order.versions[case.name], **done, "output": str(output)}
     print(orjson.dumps(told | {"rejects": str(rejects_of(output)), **pace.told()}).decode())
-
-
-class Pace:
-    """When rows came. Starting takes as long as a million rows, so it is told apart."""
-
-    def __init__(self) -> None:
-        self._began = self._connected = self._ended = monotonic()
-        self._came: list[tuple[int, float]] = []
-
-    def connected(self) -> None:
-        """Ray is there."""
-        self._connected = monotonic()
-
-    def came(self, rows: int) -> None:
-        """So many are written by now."""
-        self._came = [*self._came[:1], (rows, monotonic())]
-
-    def ended(self) -> None:
-        """The output is whole."""
-        self._ended = monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """From the first to the last."""
-        return self._ended - self._began
-
-    def told(self) -> dict[str, float | None]:
-        """In seconds, and rows per second: of all, and from the first rows on, which is what a longer file has."""
-        first, last = self._came[0], self._came[-1]
-        steady = (last[0] - first[0]) / (self._ended - first[1])
-        return {
-            "seconds": round(self.seconds, 3),
-            "seconds_to_connect": round(self._connected - self._began, 3),
-            "seconds_to_first_rows": round(first[1] - self._began, 3),
-            "rows_per_second": round(last[0] / self.seconds, 1),
-            "rows_per_second_once_started": round(steady, 1) or None,
-        }
 
 
 def run(order: Order, source: Source, output: Path, *, workers: int, pace: Pace | None = None) -> dict[str, int]:
@@ -143,8 +103,8 @@ def run(order: Order, source: Source, output: Path, *, workers: int, pace: Pace 
     with _in_order(), _quietly(), _whole(output, columns) as kept:
         lines = _scored(source.dataset(order.part_rows), order, workers)
         # The blocks are closed before Ray is: else, after an error, Ray Data would start another Ray to end in.
-        with _whole(rejects_of(output), REJECTS) as rejects, _progress() as tell, closing(_blocks(lines)) as blocks:
-            noted = pace or Pace()
+        with _whole(rejects_of(output), REJECTS) as rejects, progress() as tell, closing(_blocks(lines)) as blocks:
+            noted = pace or Pace(workers)
 
             def came(rows: int) -> None:
                 noted.came(rows)
@@ -180,7 +140,7 @@ def collect(blocks: Iterable[pa.Table], names: list[str], kept: Write, rejects: 
     rows = rejected = 0
     awaited = (0, 0)
     for block in blocks:
-        awaited = _follow(awaited, trace_of(block))
+        awaited = _follow(awaited, trace_of(block), len(names))
         file, lines = names[trace_of(block)[0]], piece_of(block)
         bad = _numbered(lines, rows, file, kept, rejects)
         rows, rejected = rows + len(lines), rejected + bad
@@ -207,10 +167,10 @@ def rejects_of(output: Path) -> Path:
     return output.with_name(f"{output.stem}.rejects.csv")
 
 
-def _follow(awaited: tuple[int, int], trace: tuple[int, int, int, bool]) -> tuple[int, int]:
+def _follow(awaited: tuple[int, int], trace: Trace, files: int) -> tuple[int, int]:
     """The row that must come after this part, as (file, place)."""
     file, place, rows, last = trace
-    if (file, place) != awaited:
+    if (file, place) != awaited or file >= files:
         raise ForewarnError(f"row {awaited[1]} of input file {awaited[0]} was lost; score the input again")
     return (file + 1, 0) if last else (file, place + rows)
 
@@ -298,25 +258,6 @@ def _settled(output: Path, overwrite: bool) -> Path:
         if there.exists() and not overwrite:
             raise ForewarnError(f"{there} is there already; choose another name, or replace it with --overwrite")
     return path
-
-
-@contextmanager
-def _progress() -> Iterator[Tell]:
-    """Rows so far and rows per second; a line now and then where there is no terminal to draw on."""
-    shown = TextColumn("Scoring: {task.completed:,.0f} rows, {task.fields[rate]:,.0f}/s")
-    began = said = monotonic()
-    with Progress(SpinnerColumn(), shown, TimeElapsedColumn(), console=terminal.console, transient=True) as progress:
-        bar = progress.add_task("score", total=None, rate=0.0)
-
-        def tell(rows: int) -> None:
-            nonlocal said
-            now = monotonic()
-            progress.update(bar, completed=rows, rate=rows / (now - began))
-            if not terminal.console.is_terminal and now - said >= SAY_SECONDS:
-                said = now
-                terminal.console.print(f"  {rows:,} rows, {rows / (now - began):,.0f}/s")
-
-        yield tell
 
 
 def _say(done: dict[str, int], output: Path, seconds: float) -> None:

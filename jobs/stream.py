@@ -19,7 +19,7 @@ from pyarrow import parquet
 from forewarn import scoring, sources, tables
 from forewarn.errors import BadInput
 from forewarn.usecase import UseCase
-from jobs.parquet import Stretch, columns_of, stretches
+from jobs.stretches import Stretch, columns_of, stretches
 
 if TYPE_CHECKING:
     from ray.data import Dataset

@@ -37,7 +37,7 @@ class Reader:
     def __init__(self, case: UseCase, size: int) -> None:
         self._known = {name for one in case.profiles for name in one.by_alias}
         # Parquet holds few different words as such: three times as fast as to write each one out.
-        self._levels = [name for one in case.profiles for name, spec in one.by_alias.items() if spec.kind == "category"]
+        self._levels = {name for one in case.profiles for name, spec in one.by_alias.items() if spec.kind == "category"}
         self._size = size
         self._open: tuple[str, int] | None = None
         self._ahead: Iterator[pa.RecordBatch] = iter(())
@@ -62,7 +62,10 @@ class Reader:
         return self._named(pa.Table.from_batches(found))
 
     def _open_at(self, stretch: Stretch) -> None:
-        table = parquet.ParquetFile(stretch.path, read_dictionary=self._levels)
+        with parquet.ParquetFile(stretch.path) as table:
+            paths = [table.schema.column(place).path for place in range(len(table.schema))]
+        words = [path for path in paths if " ".join(path.split()) in self._levels]
+        table = parquet.ParquetFile(stretch.path, read_dictionary=words)
         kept = columns_of(table)
         self._ahead = table.iter_batches(self._size, row_groups=[stretch.group], columns=kept, use_threads=False)
         self._open, self._at = (stretch.path, stretch.group), 0
