@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: run setup check test test-fast bench bench-search bench-serving mlflow lock clean
+.PHONY: run setup check test test-fast bench bench-batch bench-search bench-serving mlflow lock clean
 
 run: $(STAMP)  ## Train if there is no champion, serve, and say where (DATA=file.csv trains on that file)
 	@exec $(BIN)/forewarn up $(if $(DATA),--data "$(DATA)")
@@ -35,6 +35,9 @@ bench: $(STAMP)  ## Preprocessing: one row, a thousand rows, and the same with p
 
 bench-serving: $(STAMP)  ## The pipeline beside a plain FastAPI process and Ray Serve's defaults (eight minutes)
 	$(BIN)/python -m benchmarks.serving
+
+bench-batch: $(STAMP)  ## A Parquet file of 1 and of 10 million rows beside one core that only reads and predicts (ten minutes)
+	$(BIN)/python -m benchmarks.batch --rows 1000000 10000000 --rounds 3
 
 bench-search: $(STAMP)  ## The search beside scikit-learn's RandomizedSearchCV(100), with a picture (DATA=churn=file.csv)
 	$(BIN)/python -m benchmarks.search $(DATA)

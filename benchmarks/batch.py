@@ -3,11 +3,12 @@
 The limit reads the same Parquet file, makes the same matrix with the package's own features and calls XGBoost's
 `inplace_predict`, one thread. It holds nothing against the schema, makes no answers and writes nothing, and its clock
 starts when all is imported and loaded. The job validates, answers and writes besides. Its speed is told thrice: with
-all it takes to start, without Ray's start, and from the first rows on, which is what a longer file is scored at.
+all it takes to start, without Ray's start, and of the rows begun after the first ones came, which is what a longer
+file is scored at. Seconds of CPU, too, for a machine that has other work: of two sizes, what a further row costs.
 Memory is what all the job's processes hold (proportional set size), in a run of its own: to look takes time.
 
     make bench-batch
-    python -m benchmarks.batch --rows 10000000 --rounds 1
+    python -m benchmarks.batch --rows 1000000 10000000 --rounds 3
 """
 
 import argparse
@@ -56,11 +57,22 @@ class Job:
 
     Attributes:
         told: its line of JSON.
+        cpu: seconds of all its processes, of those that ended on the way until the last look.
         peak: bytes that all its processes held; 0 if nobody looked.
     """
 
     told: dict[str, Any]
+    cpu: float
     peak: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """What was found at one number of rows; CPU in seconds."""
+
+    rows: int
+    job_cpu: float
+    limit_cpu: float
 
 
 def generate(case: UseCase, file: Path, rows: int) -> None:
@@ -128,38 +140,39 @@ def _be_the_limit(name: str, file: str, scores: str) -> None:
 
 def job(case: UseCase, home: Path, file: Path, output: Path, *, look: bool) -> Job:
     """Run the real thing to its end."""
-    command = [
-        sys.executable,
-        "-m",
-        "jobs.score",
-        case.name,
-        "--input",
-        str(file),
-        "--output",
-        str(output),
-        "--overwrite",
-    ]
+    command = [sys.executable, "-m", "jobs.score", case.name, "--input", str(file), "--output", str(output)]
     environment = {**os.environ, "FOREWARN_HOME": str(home)}
-    with subprocess.Popen(
-        command, env=environment, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as running:
-        peak = 0
+    cpu: dict[int, float] = {}
+    peak = 0
+    with subprocess.Popen([*command, "--overwrite"], env=environment, cwd=PROJECT, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL) as running:  # fmt: skip
         while running.poll() is None:
-            peak = max(peak, _held(psutil.Process(running.pid)) if look else 0)
+            family = _family(psutil.Process(running.pid))
+            cpu |= {one.pid: _cpu(one) for one in family}
+            peak = max(peak, sum(map(_held, family)) if look else 0)
             sleep(LOOK_SECONDS)
         said = running.stdout.read() if running.stdout else b""
-    return Job(told=orjson.loads(said), peak=peak)
+    return Job(told=orjson.loads(said), cpu=sum(cpu.values()), peak=peak)
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    return [process, *process.children(recursive=True)]
+
+
+def _cpu(process: psutil.Process) -> float:
+    try:
+        used = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(used.user + used.system)
 
 
 def _held(process: psutil.Process) -> int:
-    """Bytes that a process and all that it started hold; what they share is counted once."""
-    total = 0
-    for one in (process, *process.children(recursive=True)):
-        try:
-            total += one.memory_full_info().pss
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return total
+    """Bytes; what it shares with others is parted among them."""
+    try:
+        return int(process.memory_full_info().pss)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return 0
 
 
 def same(output: Path, scores: Path) -> bool:
@@ -169,20 +182,28 @@ def same(output: Path, scores: Path) -> bool:
     return bool(np.array_equal(parquet.read_table(output, columns=[name])[name].to_numpy(), np.load(scores)))
 
 
-def measured(case: UseCase, folder: Path, rows: int, rounds: int, out: Console) -> None:
+def measured(case: UseCase, folder: Path, rows: int, rounds: int, out: Console) -> Size:
     """Alternate the two on one file; print a line for each round, then medians."""
     home, file, scores, output = folder / "home", folder / "rows.parquet", folder / "limit.npy", folder / "out.parquet"
     generate(case, file, rows)
-    peak = job(case, home, file, output, look=True).peak
-    pairs = []
-    for _ in range(rounds):
-        held = limited(case, home, file, scores)
-        pairs.append((held, job(case, home, file, output, look=False).told))
-    out.print(table(case, rows, pairs))
-    out.print(f"peak memory of all the job's processes: {peak / 2**20:,.0f} MiB; "
+    looked = job(case, home, file, output, look=True)
+    pairs = [(limited(case, home, file, scores), job(case, home, file, output, look=False)) for _ in range(rounds)]
+    out.print(table(case, rows, [(held, done.told) for held, done in pairs]))
+    out.print(f"peak memory of all the job's processes: {looked.peak / 2**20:,.0f} MiB; "
               f"scores equal to the limit's to the bit: {same(output, scores)}")  # fmt: skip
-    ratios = [told["rows_per_second_once_started"] * held["seconds"] / rows for held, told in pairs]
+    ratios = [done.told["rows_per_second_once_started"] * held["seconds"] / rows for held, done in pairs]
     out.print(f"ratio once started, median of {rounds}: {median(ratios):.2f}")
+    cpu = median(done.cpu for _, done in pairs)
+    return Size(rows=rows, job_cpu=cpu, limit_cpu=median(held["cpu"] for held, _ in pairs))
+
+
+def further(small: Size, large: Size) -> str:
+    """What a further row costs each, whatever else the machine does; and what the cores make of that at best."""
+    more = large.rows - small.rows
+    mine = (large.job_cpu - small.job_cpu) / more * 1e6
+    limit_ = (large.limit_cpu - small.limit_cpu) / more * 1e6
+    best = (os.cpu_count() or 1) * limit_ / mine
+    return f"CPU of a further row: job {mine:.2f} µs, limit {limit_:.2f} µs; ratio with all cores busy {best:.2f}"
 
 
 def table(case: UseCase, rows: int, pairs: list[tuple[dict[str, float], dict[str, Any]]]) -> Table:
@@ -202,7 +223,7 @@ def table(case: UseCase, rows: int, pairs: list[tuple[dict[str, float], dict[str
 def _wishes() -> Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--use-case", help="else the first that is about an event")
-    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000])
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--limit", nargs=3, metavar=("USE_CASE", "FILE", "SCORES"), help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -219,7 +240,10 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         for one in case.profiles:
             servers._install(one, Settings(home=Path(folder) / "home"))
-        measured(case, Path(folder), asked.rows, asked.rounds, Console(width=140))
+        out = Console(width=140)
+        sizes = [measured(case, Path(folder), rows, asked.rounds, out) for rows in sorted(asked.rows)]
+        if len(sizes) > 1:
+            out.print(further(sizes[0], sizes[-1]))
 
 
 if __name__ == "__main__":
