@@ -27,6 +27,7 @@ Mask = NDArray[np.bool_]
 # Beyond it not every whole number is a double; pydantic, which counts in integers, decides there.
 EXACT = 2.0**53
 LIMITS: dict[type, Callable[[Any, Any], Any]] = {Ge: operator.ge, Gt: operator.gt, Le: operator.le, Lt: operator.lt}
+Limits = tuple[tuple[Callable[[Any, Any], Any], float], ...]
 UNFIT = object()
 
 
@@ -129,12 +130,13 @@ def held(case: UseCase, table: pa.Table, field: str) -> Mask:
 @cache
 def answerable(case: UseCase) -> bool:
     """Whether a row of this use case can be judged field by field, and its answer told of whole columns."""
-    found = case.row.__pydantic_decorators__
-    alone = not (found.validators or found.field_validators or found.root_validators or found.model_validators)
-    usual = case.row.model_config == RowModel.model_config and not case.row.__pydantic_custom_init__
-    alone = alone and case.row.model_post_init is RowModel.model_post_init
-    alone = alone and "with-info" not in repr(case.row.__pydantic_core_schema__)  # a validator that sees other fields
-    return alone and usual and getattr(case.api.answer, "passes_on", False)
+    row = case.row
+    own = row.__pydantic_decorators__
+    minds = (own.validators, own.field_validators, own.root_validators, own.model_validators)
+    usual = row.model_config == RowModel.model_config and row.model_post_init is RowModel.model_post_init
+    alone = "with-info" not in repr(row.__pydantic_core_schema__)  # no validator that sees the other fields
+    plain = usual and alone and not any(minds) and not row.__pydantic_custom_init__
+    return plain and getattr(case.api.answer, "passes_on", False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,9 +148,9 @@ class _Judge:
         longest: characters of its text; None if more than that is asked of it.
     """
 
-    spec: FieldSpec
+    whole: bool
     asks: TypeAdapter[Any]
-    limits: tuple[tuple[Callable[[Any, Any], Any], float], ...] | None
+    limits: Limits | None
     longest: int | None
     absent: Any
     takes_none: bool
@@ -165,22 +167,34 @@ class _Judge:
 def _judge(case: UseCase, spec: FieldSpec) -> _Judge:
     info = case.row.model_fields[spec.name]
     _, notes = unwrapped(info.annotation, list(info.metadata))
-    kinds = {type(note) for note in notes}
-    limits = [
-        (LIMITS[end], float(getattr(note, end.__name__.lower()))) for note in notes if (end := type(note)) in LIMITS
-    ]
-    longest = [note.max_length for note in notes if isinstance(note, MaxLen)]
     kind: Any = Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
-    asks = TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False))
-    judge = _Judge(
-        spec=spec,
+    asks: TypeAdapter[Any] = TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False))
+    return _Judge(
+        whole=spec.whole,
         asks=asks,
-        limits=tuple(limits) if spec.kind == "number" and kinds <= LIMITS.keys() else None,
-        longest=min(longest) if spec.kind == "text" and longest and all(map(_lenient, notes)) else None,
+        limits=_limits(notes) if spec.kind == "number" else None,
+        longest=_longest(notes) if spec.kind == "text" else None,
         absent=UNFIT if info.is_required() else info.get_default(call_default_factory=True, validated_data={}),
-        takes_none=False,
+        takes_none=_takes_none(asks),
     )
-    return _Judge(**{**judge.__dict__, "takes_none": judge(None) is None})
+
+
+def _limits(notes: list[Any]) -> Limits | None:
+    if not {type(note) for note in notes} <= LIMITS.keys():
+        return None
+    return tuple((LIMITS[type(note)], float(getattr(note, type(note).__name__.lower()))) for note in notes)
+
+
+def _longest(notes: list[Any]) -> int | None:
+    longest = [note.max_length for note in notes if isinstance(note, MaxLen)]
+    return min(longest) if longest and all(map(_lenient, notes)) else None
+
+
+def _takes_none(asks: TypeAdapter[Any]) -> bool:
+    try:
+        return asks.validate_python(None) is None
+    except ValidationError:
+        return False
 
 
 def _lenient(note: Any) -> bool:
@@ -214,12 +228,12 @@ def _numbers(judge: _Judge, array: pa.ChunkedArray) -> tuple[Column, Mask]:
     sound = np.abs(values) <= EXACT
     for holds, limit in judge.limits or ():
         sound &= holds(values, limit)
-    if judge.spec.whole and pa.types.is_floating(array.type):
+    if judge.whole and pa.types.is_floating(array.type):
         sound &= values == np.rint(values)
         values = values + 0.0  # -0.0 as a whole number is 0
     if judge.takes_none and not sound.all():
         sound |= np.isnan(values)
-    return Numbers(values=values, whole=judge.spec.whole), sound
+    return Numbers(values=values, whole=judge.whole), sound
 
 
 def _texts(judge: _Judge, array: pa.Array) -> tuple[Column, Mask]:
@@ -241,10 +255,7 @@ def _visible(letters: NDArray[np.uint8]) -> Mask:
 
 
 def _picked(judge: _Judge, array: pa.ChunkedArray) -> tuple[Column, Mask]:
-    try:
-        found, codes = _distinct(array)
-    except NotImplementedError:  # a list or an object
-        return _constant(UNFIT, len(array))
+    found, codes = _distinct(array)
     values = [judge(tables.plain(value)) for value in found]
     values.append(judge(None))
     places = np.array([-1 if value is None or value is UNFIT else place for place, value in enumerate(values)])
@@ -253,7 +264,9 @@ def _picked(judge: _Judge, array: pa.ChunkedArray) -> tuple[Column, Mask]:
 
 
 def _distinct(array: pa.ChunkedArray) -> tuple[list[Any], NDArray[Any]]:
-    """The distinct values, and per row the place of its own; -1 for none."""
+    """The distinct values, and per row the place of its own; -1 for none. Lists and objects are all taken as such."""
+    if pa.types.is_nested(array.type):
+        return array.to_pylist(), np.arange(len(array))
     encoded = _whole(array if pa.types.is_dictionary(array.type) else array.dictionary_encode())
     return encoded.dictionary.to_pylist(), encoded.indices.cast(pa.int32()).fill_null(-1).to_numpy(zero_copy_only=False)
 
