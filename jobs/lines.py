@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from forewarn import answering, blocks, entities, feature_store, ids, scoring, tables, usecases
 from forewarn.answers import Answer
-from forewarn.blocks import Block, Numbers, Texts
+from forewarn.blocks import Block, Mask, Numbers, Texts
 from forewarn.errors import NotFound
 from forewarn.feature_store import FeatureStore
 from forewarn.fields import Picked
@@ -110,15 +109,19 @@ class Scorer:
             done.append((lines, sound))
             left &= ~sound
         if left.any():
-            done.append((self.of_rows(records(table.filter(pa.array(left)))), left))
+            done.append((self._by_row(table.filter(pa.array(left))), left))
         return _merged([(lines, mine) for lines, mine in done if len(lines)])
 
     def of_rows(self, raw: list[Row]) -> pa.Table:
         """The lines of rows, one by one."""
         told = [self._some(raw[start : start + AT_ONCE]) for start in range(0, len(raw), AT_ONCE)]
-        return pa.concat_tables(told)
+        return pa.concat_tables(told).unify_dictionaries()
 
-    def _profiles(self, table: pa.Table) -> Iterator[tuple[UseCase, NDArray[np.bool_]]]:
+    def _by_row(self, table: pa.Table) -> pa.Table:
+        told = [self.of_rows(records(table.slice(start, AT_ONCE))) for start in range(0, len(table), AT_ONCE)]
+        return pa.concat_tables(told).unify_dictionaries()
+
+    def _profiles(self, table: pa.Table) -> Iterator[tuple[UseCase, Mask]]:
         """Who answers which rows."""
         if not self._case.otherwise:
             yield self._case, np.ones(len(table), dtype=bool)
@@ -126,25 +129,22 @@ class Scorer:
         own = blocks.held(self._case, table, self._case.hinge)
         yield from ((case, mine) for case, mine in ((self._case, own), (self._case.otherwise, ~own)) if mine.any())
 
-    def _plain(self, case: UseCase, table: pa.Table, mine: NDArray[np.bool_]) -> tuple[pa.Table, NDArray[np.bool_]]:
-        """The lines of those that are plainly valid, and which these are. None where reasons are asked for, whose
-        contributions take five times as long as all else, or where no package is.
-        """
-        nothing = np.zeros(len(table), dtype=bool)
-        package = self._packages.get(case.name)
-        if package is None or self._order.explained or case.recommends or not blocks.answerable(case):
-            return self._schema.empty_table(), nothing
+    def _plain(self, case: UseCase, table: pa.Table, mine: Mask) -> tuple[pa.Table, Mask]:
+        """The lines of those that are plainly valid, and which of the table's rows these are."""
+        plain = np.zeros(len(table), dtype=bool)
+        if not self._at_once(case):
+            return self._schema.empty_table(), plain
         block, sound = blocks.vetted(case, table if mine.all() else table.filter(pa.array(mine)))
         block, sound = self._complete(case, block, sound)
-        nothing[np.flatnonzero(mine)[sound]] = True
-        if not block.count:
-            return self._schema.empty_table(), nothing
-        scores = scoring.score_block(package, block)
-        told = answering.tell_block(case, block, scores, package.card, at=self._order.at)
-        named = {subject(case): block.columns[case.key]} if case.key else {}
-        return _table({**named, **flat(told)}, block.count, self._schema), nothing
+        plain[np.flatnonzero(mine)[sound]] = True
+        return self._block(case, block) if block.count else self._schema.empty_table(), plain
 
-    def _complete(self, case: UseCase, block: Block, sound: NDArray[np.bool_]) -> tuple[Block, NDArray[np.bool_]]:
+    def _at_once(self, case: UseCase) -> bool:
+        """Whether rows may do without being rows: not where reasons are asked for, which take as long as ever."""
+        reasons = self._order.explained or case.recommends
+        return case.name in self._packages and blocks.answerable(case) and not reasons
+
+    def _complete(self, case: UseCase, block: Block, sound: Mask) -> tuple[Block, Mask]:
         """Without the rows that the feature store may fill."""
         if not case.key or self._store.empty:
             return block, sound
@@ -152,6 +152,13 @@ class Scorer:
         kept = sound.copy()
         kept[sound] = whole
         return block.rows(whole, int(whole.sum())), kept
+
+    def _block(self, case: UseCase, block: Block) -> pa.Table:
+        package = self._packages[case.name]
+        scores = scoring.score_block(package, block)
+        told = answering.tell_block(case, block, scores, package.card, at=self._order.at)
+        named = {subject(case): block.columns[case.key]} if case.key else {}
+        return _table({**named, **flat(told)}, block.count, self._schema)
 
     def _some(self, raw: list[Row]) -> pa.Table:
         places: dict[UseCase, list[int]] = {}
@@ -228,12 +235,12 @@ def _picked(column: Picked) -> pa.Array:
     return pa.DictionaryArray.from_arrays(places, words)
 
 
-def _merged(lines: list[tuple[pa.Table, NDArray[np.bool_]]]) -> pa.Table:
+def _merged(lines: list[tuple[pa.Table, Mask]]) -> pa.Table:
     """Lines in the order of the rows that they are of."""
     if len(lines) == 1:
         return lines[0][0]
     places = np.concatenate([np.flatnonzero(mine) for _, mine in lines])
-    return pa.concat_tables([table for table, _ in lines]).take(pa.array(np.argsort(places)))
+    return pa.concat_tables([table for table, _ in lines]).unify_dictionaries().take(pa.array(np.argsort(places)))
 
 
 def _text(value: Any) -> Any:

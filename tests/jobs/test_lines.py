@@ -1,6 +1,7 @@
 """Lines of columns are the lines of their rows: order, bits, words and reasons."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -8,12 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examined
 from hypothesis import strategies as some
+from pyarrow import csv, parquet
 
 from forewarn import entities, usecases
 from forewarn.feature_store import FeatureStore
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
-from jobs.lines import WORDS, Order, Scorer, records
+from jobs import score
+from jobs.lines import AT_ONCE, WORDS, Order, Scorer, records
 from tests.conftest import CASES, fitted
 from tests.forewarn.test_blocks import tables_of
 from tests.jobs.test_score import install
@@ -88,3 +91,19 @@ def test_a_bad_row_of_a_block_goes_alone(settings: Settings) -> None:
     told = scorer.of_columns(pa.Table.from_pylist(rows))
     assert scorer.seen == 1
     assert [place for place, line in enumerate(told.to_pylist()) if line["reason"]] == [7]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_many_rows_of_both_ways_are_written_in_order(settings: Settings, tmp_path: Path, suffix: str) -> None:
+    case = usecases.get("attrition")
+    install(settings, fitted(case, seed=1))
+    rows = [{**row, "Gender": "Ä" if n % 2 else "x"} for n, row in enumerate(case.sample(3 * AT_ONCE, seed=3))]
+    rows[-1]["JobRole"] = None
+    told = of(case, settings).of_columns(pa.Table.from_pylist(rows))
+    with score._whole(tmp_path / f"told{suffix}", told.schema.remove(len(told.schema) - 1)) as write:
+        write(told)
+    read = (csv.read_csv if suffix == ".csv" else parquet.read_table)(tmp_path / f"told{suffix}")
+    assert read["EmployeeNumber"].to_pylist() == [row["EmployeeNumber"] for row in rows]
+    assert read["risk_level"].to_pylist() == told["risk_level"].to_pylist()
+    assert read["features_imputed"].to_pylist()[-2:] == ["", "JobRole"]
+    assert read.schema.field("risk_level").type == pa.string()
