@@ -4,7 +4,8 @@ The limit reads the same Parquet file, makes the same matrix with the package's 
 `inplace_predict`, one thread. It holds nothing against the schema, makes no answers and writes nothing, and its clock
 starts when all is imported and loaded. The job validates, answers and writes besides. Its speed is told thrice: with
 all it takes to start, without Ray's start, and of the rows begun after the first ones came, which is what a longer
-file is scored at. Seconds of CPU, too, for a machine that has other work: of two sizes, what a further row costs.
+file is scored at; of less than some 4 million rows it is too good, for parts come in order and may be done before it is
+their turn. Seconds of CPU, too, for a machine that has other work: of two sizes, what a further row costs.
 Memory is what all the job's processes hold (proportional set size), in a run of its own: to look takes time.
 
     make bench-batch
