@@ -32,6 +32,8 @@ PART = pa.schema([*TRACE, ("kind", pa.string()), ("held", pa.binary())])
 READER_CPUS = 0.1
 PEEKED_BYTES = 2**20
 PEEKED_ROWS = 1024
+# 3 KB each.
+MOST_OBJECTS = 16_384
 
 Row = dict[str, Any]
 Piece: TypeAlias = "Stretch | pa.Table | list[Row]"
@@ -134,9 +136,9 @@ def trace_of(block: pa.Table) -> Trace:
 
 
 def pieces(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
-    """Rows so many at a time."""
+    """Rows so many at a time, but not more than can be held as objects."""
     left = iter(rows)
-    while piece := list(islice(left, size)):
+    while piece := list(islice(left, min(size, MOST_OBJECTS))):
         yield piece
 
 
