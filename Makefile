@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: run setup check test test-fast bench bench-peers bench-scaling bench-startup bench-features bench-search mlflow lock clean
+.PHONY: run setup check test test-fast bench bench-peers bench-batch bench-scaling bench-startup bench-features bench-search mlflow lock clean
 
 run: $(STAMP)  ## Train if there is no champion, serve, and say where (DATA=file.csv trains on that file)
 	@exec $(BIN)/forewarn up $(if $(DATA),--data "$(DATA)")
@@ -45,6 +45,9 @@ bench-features: $(STAMP)  ## Preprocessing: one row, a thousand rows, and the sa
 
 bench-startup: $(STAMP)  ## CPU, memory and libraries of each deployment as it stands up, beside Ray Serve alone
 	$(BIN)/python -m benchmarks.startup
+
+bench-batch: $(STAMP)  ## A Parquet file of 1 and of 10 million rows beside one core that only reads and predicts (ten minutes)
+	$(BIN)/python -m benchmarks.batch --rows 1000000 10000000 --rounds 3
 
 bench-search: $(STAMP)  ## The search beside scikit-learn's RandomizedSearchCV(100), with a picture (DATA=churn=file.csv)
 	$(BIN)/python -m benchmarks.search $(DATA)

@@ -100,7 +100,7 @@ def forewarn(case: UseCase, environment: dict[str, str] | None = None, door: dic
     """The real application, brought up by `forewarn up`."""
     with TemporaryDirectory() as folder:
         settings = Settings(home=Path(folder) / "home", port=machine.free_port(), dashboard_port=machine.free_port())
-        _install(case, settings)
+        install(case, settings)
         config = _config(case, Path(folder), door or {}, args)
         home = {
             "FOREWARN_HOME": str(settings.home),
@@ -128,7 +128,8 @@ def ray_defaults(case: UseCase) -> Any:
     )
 
 
-def _install(case: UseCase, settings: Settings) -> None:
+def install(case: UseCase, settings: Settings) -> None:
+    """Make the package the champion of a home."""
     releases = Releases(settings.packages)
     with TemporaryDirectory() as folder:
         releases.admit(case, "v1", package(case).save(Path(folder) / "package"))

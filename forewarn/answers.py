@@ -152,6 +152,20 @@ def counted(batch: Batch) -> dict[str, Any]:
     return {"count": len(batch.answers)}
 
 
+Words = Callable[[Told], dict[str, Any]]
+
+
+def passes_on(words: Words) -> Words:
+    """Promise that an answer passes values on and looks at none, so that it may be told of whole columns at once.
+
+    It is then given the decision's and the row's columns in place of one row's values; what it makes of the card alone
+    is the same for all rows. An answer that computes, compares or formats a row's value must not promise this.
+    """
+    words.passes_on = True  # type: ignore[attr-defined]
+    return words
+
+
+@passes_on
 def wordless(told: Told) -> dict[str, Any]:  # noqa: ARG001
     """No document asks for more."""
     return {}
@@ -172,7 +186,8 @@ class Api:
     """What the use case's own document prescribes over HTTP.
 
     Attributes:
-        answer: the document's fields of one answer; they win over the common ones of the same name.
+        answer: the document's fields of one answer; they win over the common ones of the same name. Batch jobs are
+            many times as fast where it `passes_on`.
         response: their schema, `EventAnswer` or `AmountAnswer` included.
         batch: the document's fields of a batch.
         batch_response: their schema.
@@ -183,7 +198,7 @@ class Api:
         invalid_status: status of a wrong type or range (C5).
     """
 
-    answer: Callable[[Told], dict[str, Any]] = wordless
+    answer: Words = wordless
     response: type[Answer] = EventAnswer
     batch: Callable[[Batch], dict[str, Any]] = counted
     batch_response: type[BaseModel] = CountedBatch

@@ -1,16 +1,20 @@
 """Runs a use case's feature functions and encoders on columns: the same code for one row and for a million."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.cleaning import Cleaner, derivable
 from forewarn.errors import PackageDamaged, RowRejected
-from forewarn.fields import Row
+from forewarn.fields import Level, Row
 from forewarn.usecase import Columns, Feature, UseCase
+
+if TYPE_CHECKING:
+    from forewarn.blocks import Block
 
 Matrix = NDArray[np.float32]
 
@@ -74,12 +78,17 @@ class Features:
         codes = [[known.get(row[name], mode) for row in rows] for name, known, mode in self._codes]
         return self._assembled(self.cleaner.columns(rows), codes, len(rows))
 
+    def matrix_of_block(self, block: "Block") -> Matrix:
+        """The same, of rows that are columns already, to the same bits."""
+        codes = [block.levels(name).mapped(partial(_code, known, mode), mode) for name, known, mode in self._codes]
+        return self._assembled(self.cleaner.columns_of(block), codes, block.count)
+
     def matrix_of(self, columns: Columns) -> Matrix:
         """The same, of columns that are clean already: numbers, and levels that are known."""
         codes = [[known[level] for level in columns[name].tolist()] for name, known, _ in self._codes]
         return self._assembled(columns, codes, len(next(iter(columns.values()))))
 
-    def _assembled(self, columns: Columns, codes: list[list[float]], n: int) -> Matrix:
+    def _assembled(self, columns: Columns, codes: Sequence[Sequence[float] | NDArray[Any]], n: int) -> Matrix:
         out = np.empty((n, len(self.names)), dtype=np.float32)
         for place, name in enumerate(self.cleaner.numbers):
             out[:, place] = columns[name]
@@ -130,6 +139,10 @@ class _Listening(Mapping[str, NDArray[Any]]):
 
     def __len__(self) -> int:
         return len(self._columns)
+
+
+def _code(known: Mapping[Level, float], mode: float, level: Level) -> float:
+    return known.get(level, mode)
 
 
 def _reads(function: Feature, typical: Columns) -> tuple[str, ...]:

@@ -1,11 +1,13 @@
 """What a row is made of: the types that use cases build their schemas from, and how a schema is read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
+from numpy.typing import NDArray
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict
 from pydantic.fields import FieldInfo
 
@@ -87,7 +89,7 @@ class FieldSpec:
     @classmethod
     def of(cls, name: str, info: FieldInfo) -> "FieldSpec":
         """Read the spec off a pydantic field."""
-        core, notes = _unwrap(info.annotation, list(info.metadata))
+        core, notes = unwrapped(info.annotation, list(info.metadata))
         bounds = _bounds(notes)
         coded = CODES in notes
         low, high = bounds.get("ge"), bounds.get("le")
@@ -105,6 +107,32 @@ class FieldSpec:
         )
 
 
+@dataclass(frozen=True)
+class Picked:
+    """A column of few different values: for each row the place of its own among them, -1 for none."""
+
+    values: tuple[Any, ...]
+    places: NDArray[np.integer[Any]]
+
+    @property
+    def given(self) -> NDArray[np.bool_]:
+        """Where there is a value."""
+        return self.places >= 0
+
+    def rows(self, which: Any) -> "Picked":
+        """Those of a slice, or where a mask says so."""
+        return Picked(self.values, self.places[which])
+
+    def mapped(self, to: Callable[[Any], Any], otherwise: Any) -> NDArray[Any]:
+        """What each row's value is turned into; `otherwise` where there is none. Asked once for each value."""
+        there = [otherwise if value is None else to(value) for value in self.values]
+        return np.asarray(np.array([*there, otherwise])[self.places])
+
+    def numbers(self) -> NDArray[np.float64]:
+        """The values as numbers, NaN where none was sent."""
+        return np.asarray(self.mapped(float, np.nan), dtype=np.float64)
+
+
 def _aliases(name: str, info: FieldInfo) -> tuple[str, ...]:
     given = info.validation_alias
     if given is None:
@@ -120,16 +148,16 @@ def _levels(core: Any, low: float | None, high: float | None, *, coded: bool) ->
     return tuple(get_args(core)) if get_origin(core) is Literal else ()
 
 
-def _unwrap(annotation: Any, notes: list[Any]) -> tuple[Any, list[Any]]:
+def unwrapped(annotation: Any, notes: list[Any]) -> tuple[Any, list[Any]]:
     """The type inside Optional and Annotated, and every note met on the way to it."""
     if get_origin(annotation) is Annotated:
         inner, *more = get_args(annotation)
-        return _unwrap(inner, notes + [m for note in more for m in getattr(note, "metadata", [note])])
+        return unwrapped(inner, notes + [m for note in more for m in getattr(note, "metadata", [note])])
     if get_origin(annotation) in (Union, UnionType):
         parts = [part for part in get_args(annotation) if part is not NoneType]
         if len(parts) > 1:
             raise TypeError(f"{annotation}: a field is of one type, or None")
-        return _unwrap(parts[0], notes)
+        return unwrapped(parts[0], notes)
     return annotation, notes
 
 

@@ -7,15 +7,17 @@ threshold, an interval) is learned in training and travels in the package.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forewarn.errors import BadInput
+from forewarn.fields import Picked
 
 Vector = NDArray[np.float64]
 Rule = Mapping[str, float]
+Decided = TypeVar("Decided", "Verdict", "Forecast")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,11 @@ class Forecast:
     high: float
     coverage: float
     version: str
+
+
+def _columns(kind: type[Decided], **columns: Any) -> Decided:
+    """A decision on many rows: what it says of one, as columns of what it says of each."""
+    return kind(**columns)
 
 
 def _refuse_odd(algorithms: tuple[str, ...]) -> None:
@@ -144,6 +151,27 @@ class Classification:
             risk_level=self.risk_level(score, rule["threshold"]),
             version=version,
         )
+
+    def decide_all(self, scores: Vector, rule: Rule, version: str) -> Verdict:
+        """The same of many: a verdict whose fields are columns."""
+        event = scores >= rule["threshold"]
+        places = event.astype(np.int32)
+        return _columns(
+            Verdict,
+            probability=scores,
+            event=event,
+            verdict=Picked(self.verdicts, places),
+            confidence=np.where(event, scores, 1.0 - scores),
+            risk_level=self._risk_levels(scores, rule["threshold"]),
+            version=version,
+        )
+
+    def _risk_levels(self, scores: Vector, threshold: float) -> Picked:
+        above = 0.5 + 0.5 * (scores - threshold) / max(1.0 - threshold, 1e-12)
+        below = 0.5 * np.minimum(scores, threshold) / (threshold or 1.0)
+        place = np.where(scores < threshold, below, above)
+        reached = np.asarray(np.sum([place >= band.at_least for band in self.bands], axis=0, dtype=np.int32))
+        return Picked(tuple(band.level for band in self.bands), reached - 1)
 
     def says(self, decision: Verdict) -> dict[str, Any]:
         """What an answer says of it, whatever the use case."""
@@ -253,6 +281,11 @@ class Regression:
         return Forecast(
             amount=score, low=float(low[0]), high=float(high[0]), coverage=rule["coverage"], version=version
         )
+
+    def decide_all(self, scores: Vector, rule: Rule, version: str) -> Forecast:
+        """The same of many: a forecast whose fields are columns."""
+        low, high = self.interval(scores, rule)
+        return _columns(Forecast, amount=scores, low=low, high=high, coverage=rule["coverage"], version=version)
 
 
 Task = Classification | Regression

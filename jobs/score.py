@@ -16,37 +16,44 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import typer
 from pyarrow import compute, csv, parquet
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from forewarn import usecases
 from forewarn.errors import ForewarnError
 from forewarn.settings import Settings
 from jobs import cluster, submit, terminal
 from jobs.lines import Order, Scorer
-from jobs.stream import TRACE, Source
+from jobs.pace import Pace, Tell, progress
+from jobs.stream import Source, Trace, piece_of, trace_of
 from jobs.train import absolute
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-WRITERS = {".csv": csv.CSVWriter, ".parquet": parquet.ParquetWriter}
 REJECTS = pa.schema([("row", pa.int64()), ("file", pa.string()), ("reason", pa.string())])
-BATCH_ROWS = 2048
-# Ray Data's 128 MiB would hold back a quarter of a million rows before the first actor gets one.
-BLOCK_BYTES = 2**20
+# Ray Data would join parts of a file until they are so large; each is to go to an actor as it is.
+BLOCK_BYTES = 1
 # Small, because a service may hold most of two CPUs.
 ACTOR_CPUS = 0.25
-SAY_SECONDS = 10.0
 
 Write = Callable[[pa.Table], None]
-Tell = Callable[[int], None]
+
+
+def _in_parquet(path: Path, schema: pa.Schema) -> parquet.ParquetWriter:
+    """Columns of few different words are written as such, and no others tried: a third of the time. The file says
+    nothing of it; whoever reads it finds text.
+    """
+    words = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+    return parquet.ParquetWriter(path, schema, use_dictionary=words, store_schema=False)
+
+
+WRITERS: dict[str, Callable[[Path, pa.Schema], Any]] = {".csv": csv.CSVWriter, ".parquet": _in_parquet}
 
 
 def score(
@@ -74,19 +81,18 @@ def score(
         flags = [*(["--explain"] if explain else []), *(["--overwrite"] if overwrite else [])]
         submit.follow(settings, "jobs.score", [case.name, *named, *flags, "--workers", str(workers)])
         return
-    began = monotonic()
+    pace = Pace(workers)
     order = Order.of(case, settings, version=version, explained=explain, at=datetime.now(UTC))
     source = Source.of(data, case, query)
     with cluster.connected(settings):
-        done = run(order, source, output, workers=workers)
-    seconds = monotonic() - began
-    _say(done, output, seconds)
+        pace.connected()
+        done = run(order, source, output, workers=workers, pace=pace)
+    _say(done, output, pace.seconds)
     told = {"use_case": case.name, "version": order.versions[case.name], **done, "output": str(output)}
-    told |= {"rejects": str(rejects_of(output)), "seconds": round(seconds, 3)}
-    print(orjson.dumps(told | {"rows_per_second": round(done["rows"] / seconds, 1)}).decode())
+    print(orjson.dumps(told | {"rejects": str(rejects_of(output)), **pace.told()}).decode())
 
 
-def run(order: Order, source: Source, output: Path, *, workers: int) -> dict[str, int]:
+def run(order: Order, source: Source, output: Path, *, workers: int, pace: Pace | None = None) -> dict[str, int]:
     """Score within a connected Ray: how many rows there were, how many were scored, how many rejected.
 
     Raises:
@@ -95,12 +101,19 @@ def run(order: Order, source: Source, output: Path, *, workers: int) -> dict[str
     """
     columns = pa.schema([pa.field("row", pa.int64()), *order.schema])
     with _in_order(), _quietly(), _whole(output, columns) as kept:
-        lines = _scored(source.dataset(), order, workers)
+        lines = _scored(source.dataset(order.part_rows), order, workers)
         # The blocks are closed before Ray is: else, after an error, Ray Data would start another Ray to end in.
-        with _whole(rejects_of(output), REJECTS) as rejects, _progress() as tell, closing(_blocks(lines)) as blocks:
-            done = collect(blocks, source.names, kept, rejects, tell)
+        with _whole(rejects_of(output), REJECTS) as rejects, progress() as tell, closing(_blocks(lines)) as blocks:
+            noted = pace or Pace(workers)
+
+            def came(rows: int) -> None:
+                noted.came(rows)
+                tell(rows)
+
+            done = collect(blocks, source.names, kept, rejects, came)
         if not done["scored"]:
             raise ForewarnError(f"not one of {done['rows']} rows could be scored; read why in {rejects_of(output)}")
+    noted.ended()
     return done
 
 
@@ -110,7 +123,7 @@ def _scored(rows: "Dataset", order: Order, workers: int) -> "Dataset":
     return rows.map_batches(
         Scorer,
         fn_constructor_args=(order,),
-        batch_size=BATCH_ROWS,
+        batch_size=1,
         batch_format="pyarrow",
         # A pool that must have them all warns of an input too short to keep them busy.
         compute=ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
@@ -127,18 +140,26 @@ def collect(blocks: Iterable[pa.Table], names: list[str], kept: Write, rejects: 
     rows = rejected = 0
     awaited = (0, 0)
     for block in blocks:
-        awaited = _follow(awaited, block)
-        numbered = block.append_column("row", pa.array(range(rows, rows + len(block)), pa.int64()))
-        bad = compute.is_valid(numbered["reason"])
-        kept(numbered.filter(compute.invert(bad)))
-        wrong = numbered.filter(bad)
-        files = pa.array([names[file] for file in wrong["file"].to_pylist()], pa.string())
-        rejects(wrong.set_column(wrong.column_names.index("file"), "file", files))
-        rows, rejected = rows + len(block), rejected + len(wrong)
+        awaited = _follow(awaited, trace_of(block), len(names))
+        file, lines = names[trace_of(block)[0]], piece_of(block)
+        bad = _numbered(lines, rows, file, kept, rejects)
+        rows, rejected = rows + len(lines), rejected + bad
         tell(rows)
     if awaited != (len(names), 0):
         raise ForewarnError(f"rows were lost after the first {rows}; score the input again")
     return {"rows": rows, "scored": rows - rejected, "rejected": rejected}
+
+
+def _numbered(lines: pa.Table, first: int, file: str, kept: Write, rejects: Write) -> int:
+    """Write lines with the numbers of their rows; how many were of bad ones."""
+    numbered = lines.append_column("row", pa.array(np.arange(first, first + len(lines))))
+    bad: int = len(lines) - lines["reason"].null_count
+    if bad:
+        where = compute.is_valid(lines["reason"])
+        wrong, numbered = numbered.filter(where), numbered.filter(compute.invert(where))
+        rejects(wrong.append_column("file", pa.repeat(file, bad)))
+    kept(numbered)
+    return bad
 
 
 def rejects_of(output: Path) -> Path:
@@ -146,13 +167,12 @@ def rejects_of(output: Path) -> Path:
     return output.with_name(f"{output.stem}.rejects.csv")
 
 
-def _follow(awaited: tuple[int, int], block: pa.Table) -> tuple[int, int]:
-    """The row that must come after this block, as (file, place)."""
-    for file, place, last in zip(*(block[name].to_pylist() for name in TRACE.names), strict=True):
-        if (file, place) != awaited:
-            raise ForewarnError(f"row {awaited[1]} of input file {awaited[0]} was lost; score the input again")
-        awaited = (file + 1, 0) if last else (file, place + 1)
-    return awaited
+def _follow(awaited: tuple[int, int], trace: Trace, files: int) -> tuple[int, int]:
+    """The row that must come after this part, as (file, place)."""
+    file, place, rows, last = trace
+    if (file, place) != awaited or file >= files:
+        raise ForewarnError(f"row {awaited[1]} of input file {awaited[0]} was lost; score the input again")
+    return (file + 1, 0) if last else (file, place + rows)
 
 
 def _blocks(lines: "Dataset") -> Generator[pa.Table, None, None]:
@@ -238,25 +258,6 @@ def _settled(output: Path, overwrite: bool) -> Path:
         if there.exists() and not overwrite:
             raise ForewarnError(f"{there} is there already; choose another name, or replace it with --overwrite")
     return path
-
-
-@contextmanager
-def _progress() -> Iterator[Tell]:
-    """Rows so far and rows per second; a line now and then where there is no terminal to draw on."""
-    shown = TextColumn("Scoring: {task.completed:,.0f} rows, {task.fields[rate]:,.0f}/s")
-    began = said = monotonic()
-    with Progress(SpinnerColumn(), shown, TimeElapsedColumn(), console=terminal.console, transient=True) as progress:
-        bar = progress.add_task("score", total=None, rate=0.0)
-
-        def tell(rows: int) -> None:
-            nonlocal said
-            now = monotonic()
-            progress.update(bar, completed=rows, rate=rows / (now - began))
-            if not terminal.console.is_terminal and now - said >= SAY_SECONDS:
-                said = now
-                terminal.console.print(f"  {rows:,} rows, {rows / (now - began):,.0f}/s")
-
-        yield tell
 
 
 def _say(done: dict[str, int], output: Path, seconds: float) -> None:

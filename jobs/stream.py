@@ -5,30 +5,39 @@ import pickle
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE, iterdecode
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
 from forewarn import scoring, sources, tables
 from forewarn.errors import BadInput
 from forewarn.usecase import UseCase
+from jobs.stretches import Stretch, columns_of, stretches
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-# A row's file, its place there, and whether it is the last one: what proves that all rows came, and in order.
-TRACE = pa.schema([("file", pa.int32()), ("place", pa.int64()), ("last", pa.bool_())])
+# A part of a file, in one cell: where it lies, as columns, or as rows where the types of a column may differ; and what
+# proves that all parts came, and in order. One cell, because Ray Data cuts and joins blocks of rows by their bytes.
+TRACE = pa.schema([("file", pa.int32()), ("place", pa.int64()), ("rows", pa.int64()), ("last", pa.bool_())])
+PART = pa.schema([*TRACE, ("kind", pa.string()), ("held", pa.binary())])
 # Other than an actor's share, else Ray Data would run the reading inside one of the actors.
 READER_CPUS = 0.1
-CHUNK_ROWS = 1024
 PEEKED_BYTES = 2**20
+PEEKED_ROWS = 1024
+# 3 KB each.
+MOST_OBJECTS = 16_384
 
 Row = dict[str, Any]
+Piece: TypeAlias = "Stretch | pa.Table | list[Row]"
+Trace: TypeAlias = tuple[int, int, int, bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +70,15 @@ class Source:
         _check_columns(case, rows[0])
         return cls(names=[sources.described(uri)], rows=rows)
 
-    def dataset(self) -> "Dataset":
-        """Rows for a connected Ray, each pickled in the column `raw`, with their `TRACE`."""
+    def dataset(self, size: int) -> "Dataset":
+        """Parts of so many rows for a connected Ray, as `PART` has them."""
         from ray import data
 
         if not self.files:
-            return data.from_arrow(list(traced(0, self.rows)))
+            return data.from_arrow(list(parts(0, pieces(self.rows, size))))
         listed = [{"file": number, "path": str(file)} for number, file in enumerate(self.files)]
         dataset = data.from_items(listed, override_num_blocks=len(listed))
-        return dataset.map_batches(_read, batch_size=1, num_cpus=READER_CPUS)
+        return dataset.map_batches(partial(_read, size=size), batch_size=1, num_cpus=READER_CPUS)
 
 
 def check(case: UseCase, files: list[Path]) -> None:
@@ -93,22 +102,57 @@ def _check_columns(case: UseCase, names: Iterable[str]) -> None:
     tables.check(scoring.profile(case, dict.fromkeys(names, "")), names)
 
 
-def traced(file: int, rows: Iterable[Row]) -> Iterator[pa.Table]:
-    """Rows as blocks of a data set. Pickled, because the types of a column may differ from file to file."""
-    left, place = iter(rows), 0
-    ahead = list(islice(left, CHUNK_ROWS))
-    while chunk := ahead:
-        ahead = list(islice(left, CHUNK_ROWS))
-        count = len(chunk)
-        last = [False] * (count - 1) + [not ahead]
-        trace = pa.table([[file] * count, range(place, place + count), last], schema=TRACE)
-        yield trace.append_column("raw", pa.array([pickle.dumps(row) for row in chunk], pa.binary()))
-        place += count
+def parts(file: int, found: Iterable[Piece]) -> Iterator[pa.Table]:
+    """A file's pieces, each as one row of a data set."""
+    left, place = iter(found), 0
+    ahead = next(left, None)
+    while ahead is not None:
+        piece, ahead = ahead, next(left, None)
+        yield part((file, place, len(piece), ahead is None), piece)
+        place += len(piece)
 
 
-def unpickled(block: pa.Table) -> list[Row]:
-    """The rows of a block of `traced`."""
-    return [pickle.loads(row) for row in block["raw"].to_pylist()]  # noqa: S301 - written above
+def part(trace: Trace, piece: Piece) -> pa.Table:
+    """One row of a data set, with a piece inside."""
+    kind, held = ("columns", _streamed(piece)) if isinstance(piece, pa.Table) else ("pickled", pickle.dumps(piece))
+    cells = zip((*trace, kind), PART.types[:-1], strict=True)
+    return pa.table([*(pa.array([cell], type_) for cell, type_ in cells), _cell(pa.py_buffer(held))], schema=PART)
+
+
+def piece_of(block: pa.Table) -> Piece:
+    """What `part` put inside. Columns are not copied: they lie where Ray has them."""
+    held = block["held"][0].as_buffer()
+    if block["kind"][0].as_py() == "columns":
+        with pa.ipc.open_stream(held) as stream:
+            return stream.read_all()
+    found: Piece = pickle.loads(held)  # noqa: S301 - written above
+    return found
+
+
+def trace_of(block: pa.Table) -> Trace:
+    """A part's file, its first row's place there, its rows, and whether it is the last."""
+    file, place, rows, last = (block[name][0].as_py() for name in TRACE.names)
+    return file, place, rows, last
+
+
+def pieces(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
+    """Rows so many at a time, but not more than can be held as objects."""
+    left = iter(rows)
+    while piece := list(islice(left, min(size, MOST_OBJECTS))):
+        yield piece
+
+
+def _streamed(table: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return sink.getvalue()
+
+
+def _cell(buffer: pa.Buffer) -> pa.Array:
+    """One cell around the bytes; `pa.array` would copy them twice."""
+    ends = pa.py_buffer(np.array([0, buffer.size], dtype=np.int32))
+    return pa.Array.from_buffers(pa.binary(), 1, [None, ends, buffer])
 
 
 def rows_of(file: Path) -> Iterator[Row]:
@@ -117,13 +161,32 @@ def rows_of(file: Path) -> Iterator[Row]:
     Raises:
         BadInput: as there; perhaps only after many rows.
     """
-    try:
+    with worded(file):
         rows = _of_parquet(file) if file.name.endswith(tables.PARQUET) else _of_csv(file)
         first = next(rows, None)
         if first is None:
             raise BadInput("it holds no rows below its header; export it again with data")
         yield first
         yield from rows
+
+
+def pieces_of(file: Path, size: int) -> Iterator[Piece]:
+    """A file's rows, so many at a time: of a Parquet file where they lie, of a CSV file as columns of text.
+
+    Raises:
+        BadInput: as `rows_of`.
+    """
+    if file.name.endswith(tables.PARQUET):
+        yield from stretches(file, size)
+    else:
+        yield from map(_as_columns, pieces(rows_of(file), size))
+
+
+@contextmanager
+def worded(file: Path) -> Iterator[None]:
+    """Say what is wrong with a file in our own words."""
+    try:
+        yield
     except BadInput as error:
         raise BadInput(f"{file}: {error}") from None
     except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's own derive from these
@@ -131,15 +194,20 @@ def rows_of(file: Path) -> Iterator[Row]:
         raise BadInput(f"{file}: cannot be read as a table ({said}); save it again as .parquet or CSV") from None
 
 
-def _read(batch: Any) -> Iterator[Any]:
+def _read(batch: Any, *, size: int) -> Iterator[Any]:
     for file, path in zip(batch["file"], batch["path"], strict=True):
-        yield from traced(int(file), rows_of(Path(str(path))))
+        yield from parts(int(file), pieces_of(Path(str(path)), size))
+
+
+def _as_columns(rows: list[Row]) -> pa.Table:
+    """Rows of a CSV file, in which every value is text."""
+    return pa.table({name: pa.array([row[name] for row in rows], pa.string()) for name in rows[0]})
 
 
 def _of_parquet(file: Path) -> Iterator[Row]:
     with parquet.ParquetFile(file) as table:
-        kept = [name for name in table.schema_arrow.names if not name.startswith("__index_level_")]
-        for batch in table.iter_batches(CHUNK_ROWS, columns=kept):
+        kept = columns_of(table)
+        for batch in table.iter_batches(PEEKED_ROWS, columns=kept):
             yield from tables.records(kept, zip(*(column.to_pylist() for column in batch.columns), strict=True))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from forewarn.answers import AmountAnswer, Api, Batch, Card, Example, Told
+from forewarn.answers import AmountAnswer, Api, Batch, Card, Example, Told, passes_on
 from forewarn.fields import CODES, RowModel, called
 from forewarn.policy import Expectation, Gates
 from forewarn.sampling import Columns, pick, rows_of, shift, standard, whole
@@ -123,6 +123,7 @@ class AbsenteeismBatch(BaseModel):
 NAMES = {"svr": "SVR_RBF", "xgboost_absolute": "XGBOOST_MAE"}
 
 
+@passes_on
 def answer(told: Told) -> dict[str, Any]:
     """The hours, and how far off the model is on average."""
     return {

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from forewarn.answers import Api, EventAnswer, Example, Told
+from forewarn.answers import Api, EventAnswer, Example, Told, passes_on
 from forewarn.fields import RowModel, YesNo
 from forewarn.policy import Expectation, Gates
 from forewarn.sampling import Columns, chances, pick, rows_of, shift, standard, whole
@@ -82,6 +82,7 @@ class AttritionAnswer(EventAnswer):
     ]
 
 
+@passes_on
 def answer(told: Told) -> dict[str, Any]:
     """The document's own words: the verdict, and how sure the model is of it."""
     return {"prediction": told.decision.verdict, "confidence_score": told.decision.confidence}

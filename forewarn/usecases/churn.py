@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, Field
 
-from forewarn.answers import Api, Batch, EventAnswer, Example, Told
+from forewarn.answers import Api, Batch, EventAnswer, Example, Told, passes_on
 from forewarn.fields import RowModel, YesNo, also, called
 from forewarn.policy import Expectation, Gates
 from forewarn.sampling import Columns, chances, pick, rows_of, shift, standard, whole
@@ -106,6 +106,7 @@ class ChurnBatch(BaseModel):
     processing_time_ms: float
 
 
+@passes_on
 def answer(told: Told) -> dict[str, Any]:
     """The document's own words."""
     return {

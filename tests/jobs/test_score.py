@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import subprocess
 import sys
 from collections import deque
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
@@ -24,11 +24,12 @@ from forewarn.settings import PROJECT, Settings
 from forewarn.usecase import UseCase
 from jobs import score, stream
 from jobs.lines import ABOUT_REQUESTS, Order, Scorer, flat, schema
+from jobs.stretches import Reader, Stretch
 from tests.conftest import fitted
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 ABSENTEEISM = usecases.get("absenteeism")
-TOLD = pa.schema([*stream.TRACE, ("a", pa.int64()), ("reason", pa.string())])
+TOLD = pa.schema([("a", pa.int64()), ("reason", pa.string())])
 
 
 def install(settings: Settings, *packages: ModelPackage) -> None:
@@ -42,7 +43,7 @@ def install(settings: Settings, *packages: ModelPackage) -> None:
 def lines(settings: Settings, case: UseCase, rows: list[dict[str, Any]], *, explained: bool = False) -> pa.Table:
     """What one actor makes of them."""
     scorer = Scorer(Order.of(case, settings, version=None, explained=explained, at=NOW))
-    return pa.concat_tables(scorer(block) for block in stream.traced(0, rows))
+    return pa.concat_tables(stream.piece_of(scorer(block)) for block in stream.parts(0, stream.pieces(rows, 1000)))
 
 
 @pytest.mark.parametrize(
@@ -108,12 +109,41 @@ def test_without_the_hinge_a_files_columns_are_held_against_the_other_profile(tm
     stream.check(ABSENTEEISM, [tmp_path / "rows.csv"])
 
 
-def test_the_trace_says_which_row_is_the_last() -> None:
-    blocks = list(stream.traced(3, [{"a": n} for n in range(stream.CHUNK_ROWS + 1)]))
-    assert [len(block) for block in blocks] == [stream.CHUNK_ROWS, 1]
-    assert blocks[1].select(stream.TRACE.names).to_pylist() == [{"file": 3, "place": stream.CHUNK_ROWS, "last": True}]
-    assert not any(blocks[0]["last"].to_pylist())
-    assert [pickle.loads(row)["a"] for row in blocks[1]["raw"].to_pylist()] == [stream.CHUNK_ROWS]
+def test_parts_say_where_they_belong_and_which_is_the_last() -> None:
+    blocks = list(stream.parts(3, stream.pieces([{"a": n} for n in range(5)], 4)))
+    assert [stream.trace_of(block) for block in blocks] == [(3, 0, 4, False), (3, 4, 1, True)]
+    assert [row["a"] for block in blocks for row in stream.piece_of(block)] == list(range(5))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_parts_of_a_file_are_its_rows_whoever_reads_which(tmp_path: Path, suffix: str) -> None:
+    case = usecases.get("attrition")
+    rows = [{**row, "Extra": "x"} for row in case.sample(50, seed=1)]
+    file = tmp_path / f"rows{suffix}"
+    if suffix == ".csv":
+        file.write_text(tables.csv_of(rows))
+    else:
+        parquet.write_table(pa.Table.from_pylist(rows), file, row_group_size=20)
+    found = [stream.piece_of(block) for block in stream.parts(0, stream.pieces_of(file, 7))]
+    for mine in (found[::2], found[1::2], found[::-1]):
+        reader = Reader(case, 7)
+        read = [reader(piece) if isinstance(piece, Stretch) else piece for piece in mine]
+        assert all({"Extra", case.target} <= set(table.column_names) for table in read)
+        ids = [name for table in read for name in table["EmployeeNumber"].to_pylist()]
+        assert ids == [rows[place]["EmployeeNumber"] for place in places_of(found, mine)]
+
+
+def places_of(pieces: list[Any], mine: list[Any]) -> list[int]:
+    starts = np.cumsum([0, *map(len, pieces)])
+    return [int(starts[at]) + n for one in mine for at in [pieces.index(one)] for n in range(len(one))]
+
+
+def test_a_file_that_became_shorter_is_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "rows.parquet"
+    parquet.write_table(pa.table({"Age": [30, 31]}), file)
+    gone = Stretch(path=str(file), group=0, start=1, rows=2)
+    with pytest.raises(BadInput, match=r"rows\.parquet: it became shorter while it was read"):
+        Reader(usecases.get("attrition"), 10)(gone)
 
 
 @pytest.mark.parametrize("explained", [False, True])
@@ -182,7 +212,7 @@ def test_a_bad_row_has_its_reason_and_neither_itself_nor_its_subject(settings: S
     assert [line["reason"] is None for line in told] == [True, False, True]
     assert all(said in told[1]["reason"] for said in ("customer_id: ", "tenure_months: ", "contract: "))
     assert "CCC" not in str(told[1])
-    assert {name for name, value in told[1].items() if value is not None} == {*stream.TRACE.names, "reason"}
+    assert {name for name, value in told[1].items() if value is not None} == {"reason"}
 
 
 def test_the_version_is_chosen_once_and_must_be_there(settings: Settings, package: ModelPackage) -> None:
@@ -199,16 +229,15 @@ def ignored(value: object) -> None:
     """Nobody wants it."""
 
 
-def told_of(*trace: tuple[int, int, bool]) -> pa.Table:
-    names = TOLD.names
-    rows = [dict(zip(names, (*one, 1, None if place else "bad"), strict=True)) for place, one in enumerate(trace)]
-    return pa.Table.from_pylist(rows, schema=TOLD)
+def told_of(file: int, place: int, rows: int, last: bool) -> pa.Table:
+    lines = [{"a": 1, "reason": None if row else "bad"} for row in range(rows)]
+    return stream.part((file, place, rows, last), pa.Table.from_pylist(lines, schema=TOLD))
 
 
 def test_rows_are_numbered_over_all_files_and_parted() -> None:
     kept: list[pa.Table] = []
     rejected: list[pa.Table] = []
-    blocks = [told_of((0, 0, False), (0, 1, True)), told_of((1, 0, False), (1, 1, True))]
+    blocks = [told_of(0, 0, 2, True), told_of(1, 0, 2, True)]
     done = score.collect(blocks, ["a.csv", "b.csv"], kept.append, rejected.append, ignored)
     assert done == {"rows": 4, "scored": 2, "rejected": 2}
     assert [row for table in kept for row in table["row"].to_pylist()] == [1, 3]
@@ -221,16 +250,16 @@ def test_rows_are_numbered_over_all_files_and_parted() -> None:
 @pytest.mark.parametrize(
     "trace",
     [
-        [(0, 0, False), (0, 2, True)],
-        [(0, 1, False), (0, 0, True)],
-        [(0, 0, False), (0, 1, False)],
-        [(0, 0, True), (1, 0, True)],
+        [(0, 0, 2, False), (0, 3, 1, True)],
+        [(0, 2, 2, False), (0, 0, 2, True)],
+        [(0, 0, 2, False), (0, 2, 2, False)],
+        [(0, 0, 2, True), (1, 0, 2, True)],
     ],
     ids=["one lost", "out of order", "end lost", "one too many"],
 )
-def test_a_row_that_is_lost_or_out_of_order_is_an_error(trace: list[tuple[int, int, bool]]) -> None:
+def test_a_row_that_is_lost_or_out_of_order_is_an_error(trace: list[stream.Trace]) -> None:
     with pytest.raises(ForewarnError, match="lost"):
-        score.collect([told_of(*trace)], ["a.csv"], ignored, ignored, ignored)
+        score.collect([told_of(*one) for one in trace], ["a.csv"], ignored, ignored, ignored)
 
 
 def called(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -258,7 +287,7 @@ def test_an_output_of_no_known_kind_is_a_bad_argument(settings: Settings, tmp_pa
 
 def test_what_stops_halfway_leaves_nothing(tmp_path: Path) -> None:
     def stopped() -> Iterator[pa.Table]:
-        yield told_of((0, 0, False))
+        yield stream.piece_of(told_of(0, 0, 1, False))
         raise BadInput("line 7 is no CSV")
 
     with pytest.raises(BadInput), score._whole(tmp_path / "scores.csv", TOLD) as write:
