@@ -27,15 +27,17 @@ class Cache:
         self._inputs = [spec.name for spec in case.inputs]
         self._known: TTLCache[bytes, Scores] | None = TTLCache(rows, seconds) if seconds and rows else None
 
+    def keeps(self, rows: Sequence[Row]) -> bool:
+        """Whether these are rows that are remembered."""
+        return self._known is not None and len(rows) == 1
+
     def get(self, lane: Lane, rows: Sequence[Row]) -> Scores | None:
         """What was remembered of this one row."""
-        if self._known is None or len(rows) != 1:
-            return None
-        return self._known.get(self._key(lane, rows[0]))
+        return self._known.get(self._key(lane, rows[0])) if self._known is not None and self.keeps(rows) else None
 
     def put(self, lane: Lane, rows: Sequence[Row], scores: Scores) -> None:
         """Remember it."""
-        if self._known is not None and len(rows) == 1:
+        if self._known is not None and self.keeps(rows):
             self._known[self._key(lane, rows[0])] = scores
 
     def _key(self, lane: Lane, row: Row) -> bytes:

@@ -91,8 +91,9 @@ async def _answered(
     told: Iterator[dict[str, Any]] = iter(())
     if rows.values:
         scores = endpoint.cache.get(lane, rows.values)
-        house.meter.looked(endpoint.case.name, found=scores is not None)
         served_from = "cache" if scores else "champion"
+        if endpoint.cache.keeps(rows.values):
+            house.meter.looked(endpoint.case.name, found=scores is not None)
         scores = scores or await endpoint.score(lane, rows.values, further=further)
         card = endpoint.card_of(scores.version)
         said = answering.tell(endpoint.case, rows, scores, card, at=now, explained=explained)

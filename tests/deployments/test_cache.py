@@ -42,6 +42,8 @@ def test_the_same_row_again_is_answered_from_memory_with_the_same_words(
         name: value for name, value in second.items() if name not in own
     }
     assert first["prediction_id"] != second["prediction_id"]
+    client.post(f"/v1/{case.name}/predict", json=[dict(case.examples[0].row)] * 2)  # of batches nothing is remembered
+    assert f'forewarn_cache_lookups_total{{result="miss",use_case="{case.name}"}} 1.0' in client.get("/metrics").text
     assert f'forewarn_cache_lookups_total{{result="hit",use_case="{case.name}"}} 1.0' in client.get("/metrics").text
 
 
