@@ -11,7 +11,7 @@ from benchmarks.load import Load, load
 from benchmarks.servers import Server
 
 ROUNDS = 5
-SECONDS = 4.0
+SECONDS = 3.0
 # Not counted: connections open and caches fill.
 WARM_UP_SECONDS = 1.0
 CONNECTIONS = (1, 16, 64, 256)

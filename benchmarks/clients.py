@@ -31,7 +31,10 @@ class Seen:
 class _Client(asyncio.Protocol):
     """One connection. httptools reads the answers; wrk's own parser is the same C."""
 
-    def __init__(self, requests: Sequence[bytes], first: int, seen: list[Seen], enough: Callable[[], bool]):
+    def __init__(
+        self, requests: Sequence[bytes], first: int, seen: list[Seen], enough: Callable[[], bool], polite_s: float
+    ):
+        self._polite_s = polite_s
         self._requests = requests
         self._next = first
         self._seen = seen
@@ -46,9 +49,12 @@ class _Client(asyncio.Protocol):
         self._parser.feed_data(data)
 
     def on_message_complete(self) -> None:
-        self._seen.append(Seen(perf_counter() - self._began, self._parser.get_status_code()))
+        status = self._parser.get_status_code()
+        self._seen.append(Seen(perf_counter() - self._began, status))
         if self._enough():
             self._transport.close()
+        elif status == 503 and self._polite_s:
+            asyncio.get_running_loop().call_later(self._polite_s, self.ask)
         else:
             self.ask()
 
@@ -76,9 +82,11 @@ def ask(url: str, asked: Sequence[bytes], *, connections: int, seconds: float) -
     return _summed(_for(url, asked, connections, seconds), 200, seconds)
 
 
-def ask_by_status(url: str, asked: Sequence[bytes], *, connections: int, seconds: float) -> dict[int, Load]:
-    """The same, status by status: 200, and 503."""
-    seen = _for(url, asked, connections, seconds)
+def ask_by_status(
+    url: str, asked: Sequence[bytes], *, connections: int, seconds: float, polite_s: float = 0
+) -> dict[int, Load]:
+    """The same, status by status: 200, and 503, after which a polite client waits."""
+    seen = _for(url, asked, connections, seconds, polite_s)
     return {status: _summed(seen, status, seconds) for status in (200, 503)}
 
 
@@ -89,20 +97,26 @@ def ask_for(url: str, asked: Sequence[bytes], *, connections: int, count: int) -
     return sum(one.status == 200 for one in seen)
 
 
-def _for(url: str, asked: Sequence[bytes], connections: int, seconds: float) -> list[Seen]:
+def _for(url: str, asked: Sequence[bytes], connections: int, seconds: float, polite_s: float = 0) -> list[Seen]:
     seen: list[Seen] = []
-    uvloop.run(_ask(url, asked, connections, seen, lambda since: perf_counter() - since >= seconds))
+    uvloop.run(_ask(url, asked, connections, seen, lambda since: perf_counter() - since >= seconds, polite_s))
     return seen
 
 
 async def _ask(
-    url: str, asked: Sequence[bytes], connections: int, seen: list[Seen], enough: Callable[[float], bool]
+    url: str,
+    asked: Sequence[bytes],
+    connections: int,
+    seen: list[Seen],
+    enough: Callable[[float], bool],
+    polite_s: float = 0,
 ) -> None:
     """All connect, and then all begin."""
     parts = urlsplit(url)
     loop = asyncio.get_running_loop()
     began = perf_counter()
-    clients = [_Client(asked, number * 7919, seen, lambda: enough(began)) for number in range(connections)]
+    places = range(0, connections * 7919, 7919)
+    clients = [_Client(asked, first, seen, lambda: enough(began), polite_s) for first in places]
     for client in clients:
         await loop.create_connection(partial(_itself, client), str(parts.hostname), int(parts.port or 80))
     began = perf_counter()

@@ -65,8 +65,8 @@ def extremes(batches: Batches, mixed: Mixed, crowd: Crowd) -> Table:
         "single rows, 16 clients": mixed.by_themselves,
         "the same beside 4 clients with batches of 1000": mixed.beside,
         "those batches": mixed.batches,
-        "a crowd: answered": crowd.accepted,
-        "a crowd: turned away": crowd.refused,
+        "a crowd, group by group of one row: answered": crowd.accepted,
+        "turned away": crowd.refused,
     }
     for says, load in loads.items():
         shown.add_row(says, f"{load.rate:.0f}/s", *(f"{getattr(load, part):.1f}" for part in ("p50", "p95", "p99")))

@@ -43,7 +43,9 @@ def rivals(case: UseCase) -> Rivals:
 def harder(case: UseCase) -> tuple[Batches, Mixed, Crowd]:
     """Batches, a mix and a crowd."""
     with servers.forewarn(case, door=NO_CACHE) as server:
-        return extremes.batches(server, case), extremes.mixed(server, case), extremes.crowd(server)
+        batches, mixed = extremes.batches(server, case), extremes.mixed(server, case)
+    with servers.forewarn(case, **extremes.SLOWLY) as server:
+        return batches, mixed, extremes.crowd(server)
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """The only door: FastAPI for every use case, in front of their pipelines."""
 
 import asyncio
-import gc
 from time import monotonic
 from typing import Any
 
@@ -9,6 +8,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
+from deployments import collector
 from deployments.auth import Doorkeeper
 from deployments.cache import Cache
 from deployments.coalesce import Coalescer, Lane
@@ -21,9 +21,6 @@ from forewarn.feature_store import FeatureStore
 from forewarn.releases import Releases
 from forewarn.settings import Settings
 
-# Objects made and not yet freed before Python looks for cycles among the newest. Its 700 are a dozen waiting requests,
-# and looking took 8 % of the replica's time.
-GC_THRESHOLD = 20_000
 LIMITS = ("max_group", "max_explained", "groups_in_flight", "max_waiting", "max_wait_s")
 
 
@@ -34,6 +31,7 @@ class Ingress:
     def __init__(
         self, door: dict[str, Any], default_use_case: str, pipelines: dict[str, DeploymentHandle[Any]]
     ) -> None:
+        collector.relax()
         settings = Settings()
         releases = Releases(settings.packages)
         limits = {name: door[name] for name in LIMITS}
@@ -55,7 +53,6 @@ class Ingress:
 
     async def __serve_build_asgi_app__(self) -> ASGIApp:
         """Ray Serve's hook, called on the replica's own loop: from here on the champions are followed."""
-        gc.set_threshold(GC_THRESHOLD)
         self._following = [asyncio.ensure_future(endpoint.follow()) for endpoint in self._house.endpoints.values()]
         return create_app(self._house)
 

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from deployments import collector
 from deployments.loaded import LoadedVersions
 from forewarn import explain, scoring, usecases
 from forewarn.features import Matrix
@@ -15,6 +16,7 @@ class Model:
     """Holds the loaded packages of one use case and scores matrices with the version that comes with them."""
 
     def __init__(self, use_case: str) -> None:
+        collector.relax()
         releases = Releases(Settings().packages)
         self._packages = LoadedVersions(usecases.get(use_case), releases, releases.load)
 

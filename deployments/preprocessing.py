@@ -5,6 +5,7 @@ from typing import Any
 
 from ray.serve.handle import DeploymentHandle
 
+from deployments import collector
 from deployments.loaded import LoadedVersions
 from deployments.model import Model
 from forewarn import usecases
@@ -20,6 +21,7 @@ class Preprocessor:
     """
 
     def __init__(self, use_case: str, model: DeploymentHandle[Any] | None) -> None:
+        collector.relax()
         releases = Releases(Settings().packages)
         # Without the estimator, whose libraries are 0.7 s of CPU and 55 MB; the model proves the package by its scores.
         self._features = LoadedVersions(usecases.get(use_case), releases, releases.features)
