@@ -24,6 +24,7 @@ CROWD_SECONDS = 15.0
 RETRY_AFTER_SECONDS = 1.0
 # Groups of one row, one at a time, so that the pipeline is slower than the door.
 SLOWLY: dict[str, Any] = {
+    "composition": "chained",
     "door": {"max_group": 1, "groups_in_flight": 1, "cache_seconds": 0},
     "preprocessor": {"target_ongoing_requests": 1, "num_cpus": 0.03},
     "model": {"target_ongoing_requests": 1, "num_cpus": 0.06},

@@ -11,7 +11,8 @@ from benchmarks.extremes import Batches, Crowd, Mixed
 from forewarn.settings import PROJECT
 
 PICTURE = PROJECT / "docs" / "pictures" / "bench-serving.png"
-OURS, COLOCATED, CACHED, DEFAULTS = "Forewarn", "Forewarn, colocated", "Forewarn, cache on", "Ray Serve's defaults"
+SHIPPED, CHAINED, CACHED = "Forewarn, colocated", "Forewarn, chained", "Forewarn, cache on"
+DEFAULTS = "Ray Serve's defaults"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +78,9 @@ def extremes(batches: Batches, mixed: Mixed, crowd: Crowd) -> Table:
     return shown
 
 
-def bars(found: Mapping[str, Found], batches: Batches) -> list[Bar]:
-    """What is asked of the whole pipeline on two cores."""
-    ours, cached, defaults = found[OURS], found[CACHED], found[DEFAULTS]
+def bars(found: Mapping[str, Found], name: str, batches: Batches) -> list[Bar]:
+    """What is asked of the whole pipeline on two cores, composed one way or the other."""
+    ours, cached, defaults = found[name], found[CACHED], found[DEFAULTS]
     per_row = batches.alone.rate * 1000 / batches.single.rate
     return [
         Bar(says="64 connections, beside plain FastAPI", value=ours.ratio(64), unit="×", least=1.0),
@@ -98,9 +99,9 @@ def bars(found: Mapping[str, Found], batches: Batches) -> list[Bar]:
     ]  # fmt: skip
 
 
-def verdicts(asked: Sequence[Bar]) -> Table:
+def verdicts(name: str, asked: Sequence[Bar]) -> Table:
     """The ratios, last."""
-    shown = Table("figure", "measured", "asked", "", title="Ratios")
+    shown = Table("figure", "measured", "asked", "", title=name)
     for bar in asked:
         shown.add_row(bar.says, f"{bar.value:.2f} {bar.unit}", bar.asked, "✓" if bar.met else "✗")
     return shown

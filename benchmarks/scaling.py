@@ -102,7 +102,7 @@ def draw(moments: list[Moment], replicas: list[tuple[float, int]], path: Path = 
 def main() -> None:
     """Print how long it took up and down, and draw it."""
     case = next(case for case in usecases.every().values() if isinstance(case.task, Classification))
-    with servers.forewarn(case, door={"cache_seconds": 0}, model=MODEL) as server:
+    with servers.forewarn(case, door={"cache_seconds": 0}, composition="chained", model=MODEL) as server:
         explained = replace(server, url=f"{server.url}?explain=true")
         moments, replicas = step(explained, case.name)
     draw(moments, replicas)

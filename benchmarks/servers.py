@@ -122,10 +122,9 @@ def forewarn(case: UseCase, environment: dict[str, str] | None = None, door: dic
 
 
 def ray_defaults(case: UseCase) -> Any:
-    """The same graph as Ray Serve runs it by itself: no HAProxy, no grouping, its own transport."""
-    return forewarn(
-        case, RAY_DEFAULTS, door={"max_group": 1, "max_rows": 1, "groups_in_flight": 1000, "cache_seconds": 0}
-    )
+    """The graph of three deployments as Ray Serve runs it by itself: no HAProxy, no grouping, its own transport."""
+    alone = {"max_group": 1, "max_rows": 1, "groups_in_flight": 1000, "cache_seconds": 0}
+    return forewarn(case, RAY_DEFAULTS, door=alone, composition="chained")
 
 
 def install(case: UseCase, settings: Settings) -> None:

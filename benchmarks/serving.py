@@ -5,7 +5,7 @@ Each is alternated with the plain process in one run, with everything else of th
 of each pair of bursts. wrk, which asks, takes some of the two cores, the same from both sides.
 
     make bench              # everything, twenty-five minutes; three fewer for each peer that is not there
-    python -m benchmarks.serving Forewarn      # one of them
+    python -m benchmarks.serving 'Forewarn, chained'      # one of them
 """
 
 import sys
@@ -18,7 +18,7 @@ from rich.console import Console
 from benchmarks import extremes, peers, report, servers
 from benchmarks.bursts import Found, alternated
 from benchmarks.extremes import Batches, Crowd, Mixed
-from benchmarks.report import CACHED, COLOCATED, DEFAULTS, OURS
+from benchmarks.report import CACHED, CHAINED, DEFAULTS, SHIPPED
 from benchmarks.servers import Server
 from forewarn import usecases
 from forewarn.tasks import Classification
@@ -32,8 +32,8 @@ Rivals = dict[str, Callable[[], AbstractContextManager[Server]]]
 def rivals(case: UseCase) -> Rivals:
     """Name -> how it is started."""
     return {
-        OURS: partial(servers.forewarn, case, door=NO_CACHE),
-        COLOCATED: partial(servers.forewarn, case, door=NO_CACHE, composition="colocated"),
+        SHIPPED: partial(servers.forewarn, case, door=NO_CACHE),
+        CHAINED: partial(servers.forewarn, case, door=NO_CACHE, composition="chained"),
         CACHED: partial(servers.forewarn, case),
         DEFAULTS: partial(servers.ray_defaults, case),
         **{name: partial(start, case) for name, start in peers.installed().items()},
@@ -65,7 +65,8 @@ def main() -> None:
     out.print(report.extremes(batches, mixed, crowd))
     report.draw(list(found.values()))
     out.print(f"picture: {report.PICTURE}")
-    out.print(report.verdicts(report.bars(found, batches)))
+    for name in (CHAINED, SHIPPED):
+        out.print(report.verdicts(name, report.bars(found, name, batches)))
 
 
 if __name__ == "__main__":

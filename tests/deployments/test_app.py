@@ -48,7 +48,7 @@ def test_an_unknown_use_case_is_refused() -> None:
 
 
 def test_the_graph_is_ingress_preprocessor_model() -> None:
-    application = build(AppArgs.model_validate(plan()))
+    application = build(AppArgs.model_validate(plan() | {"composition": "chained"}))
     assert application._bound_deployment.name == "Ingress"
     (pipelines,) = [
         arg for arg in application._bound_deployment.init_args if isinstance(arg, dict) and "attrition" in arg
@@ -61,7 +61,8 @@ def test_the_graph_is_ingress_preprocessor_model() -> None:
 
 
 def test_colocated_is_the_same_graph_with_the_model_in_the_preprocessors_process() -> None:
-    application = build(AppArgs.model_validate(plan() | {"composition": "colocated"}))
+    assert plan()["composition"] == "colocated"
+    application = build(AppArgs.model_validate(plan()))
     (pipelines,) = [arg for arg in application._bound_deployment.init_args if isinstance(arg, dict) and "churn" in arg]
     preprocessor = pipelines["churn"]._bound_deployment
     assert preprocessor.init_args == ("churn", None)
