@@ -21,7 +21,7 @@ from forewarn.tasks import Classification
 
 PICTURE = PROJECT / "docs" / "pictures" / "bench-scaling.png"
 # Connections, and for how many seconds.
-STEPS = ((1, 30), (64, 90), (1, 90))
+STEPS = ((1, 20), (64, 60), (1, 80))
 SLICE_SECONDS = 5
 # Sooner than the shipped 300 s, so that the way back can be watched.
 MODEL = {
@@ -74,6 +74,7 @@ def draw(moments: list[Moment], replicas: list[tuple[float, int]], path: Path = 
     """Load, replicas and latency over the same seconds."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(9, 6), dpi=140, layout="constrained")
     figure.suptitle("From one client to 64 and back: the model's replicas follow")
@@ -83,16 +84,16 @@ def draw(moments: list[Moment], replicas: list[tuple[float, int]], path: Path = 
     counts.step([at for at, _ in replicas], [count for _, count in replicas], color="#D55E00", where="post")
     waits.step(times, [moment.p95 for moment in moments], color="#009E73", where="pre")
     starts = [0, STEPS[0][1], STEPS[0][1] + STEPS[1][1]]
-    for axes, says in ((rates, "explained answers a second"), (counts, "replicas of the model"), (waits, "p95, ms")):
+    for axes, says in ((rates, "explained, a second"), (counts, "replicas of the model"), (waits, "p95, ms")):
         axes.set_ylabel(says)
         axes.set_ylim(bottom=0)
         axes.grid(color="#dddddd", linewidth=0.6)
         for start in starts[1:]:
             axes.axvline(start, color="#5f6872", linewidth=0.8, linestyle=":")
+    counts.yaxis.set_major_locator(MaxNLocator(integer=True))
     for start, (connections, _) in zip(starts, STEPS, strict=True):
-        rates.annotate(
-            f"{connections} connection{'s' if connections > 1 else ''}", (start + 1, rates.get_ylim()[1] * 0.9)
-        )
+        says = f"{connections} connection{'s' if connections > 1 else ''}"
+        rates.annotate(says, (start, 1.02), xycoords=("data", "axes fraction"))
     waits.set_xlabel("seconds")
     path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)
