@@ -58,5 +58,5 @@ mlflow: $(STAMP)  ## Experiments and model versions at http://127.0.0.1:5000
 lock: $(STAMP)  ## Write down what the environment holds, by name and version
 	$(BIN)/python -m pip freeze --exclude-editable | LC_ALL=C sort -f > requirements.lock
 
-clean:  ## Remove the environment; .forewarn, which holds your models, stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+clean:  ## Remove the environments; .forewarn, which holds your models, stays
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
