@@ -65,8 +65,9 @@ def main() -> None:
     out.print(report.extremes(batches, mixed, crowd))
     report.draw(list(found.values()))
     out.print(f"picture: {report.PICTURE}")
-    for name in (CHAINED, SHIPPED):
-        out.print(report.verdicts(name, report.bars(found, name, batches)))
+    out.print(report.verdicts(CHAINED, report.bars(found, CHAINED)))
+    shipped = [*report.bars(found, SHIPPED), *report.further_bars(found[CACHED], batches)]
+    out.print(report.verdicts(SHIPPED, shipped))
 
 
 if __name__ == "__main__":
