@@ -2,11 +2,11 @@
 
 The limit reads the same Parquet file, makes the same matrix with the package's own features and calls XGBoost's
 `inplace_predict`, one thread. It holds nothing against the schema, makes no answers and writes nothing, and its clock
-starts when all is imported and loaded. The job validates, answers and writes besides. Its speed is told thrice: with
-all it takes to start, without Ray's start, and of the rows begun after the first ones came, which is what a longer
-file is scored at; of less than some 4 million rows it is too good, for parts come in order and may be done before it is
-their turn. Seconds of CPU, too, for a machine that has other work: of two sizes, what a further row costs.
-Memory is what all the job's processes hold (proportional set size), in a run of its own: to look takes time.
+starts when all is imported and loaded. The job validates, answers and writes besides. It runs on a Ray cluster that is
+up, as beside a service, and its speed is told twice: with all that it takes to connect and to start its actors, and
+once started: from an actor's first part until the output was whole. Seconds of CPU, too, for a machine that has other
+work: of two sizes, what a further row costs. Memory is what all processes hold (proportional set size), in a run of its
+own: to look takes time.
 
     make bench-batch
     python -m benchmarks.batch --rows 1000000 10000000 --rounds 3
@@ -19,6 +19,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -43,6 +44,7 @@ from forewarn.scoring import SLICE
 from forewarn.settings import PROJECT, Settings
 from forewarn.tasks import Classification
 from forewarn.usecase import UseCase
+from jobs import cluster, machine
 from jobs.lines import PART_ROWS
 
 DRAWN = 50_000
@@ -139,25 +141,27 @@ def _be_the_limit(name: str, file: str, scores: str) -> None:
     np.save(scores, np.concatenate(found))
 
 
-def job(case: UseCase, home: Path, file: Path, output: Path, *, look: bool) -> Job:
-    """Run the real thing to its end."""
+def job(case: UseCase, found: dict[str, Any], home: Path, file: Path, output: Path, *, look: bool) -> Job:
+    """Run the real thing to its end, on a cluster that is up."""
     command = [sys.executable, "-m", "jobs.score", case.name, "--input", str(file), "--output", str(output)]
-    environment = {**os.environ, "FOREWARN_HOME": str(home)}
+    environment = {**os.environ, "FOREWARN_HOME": str(home), "RAY_ADDRESS": found["address"]}
     cpu: dict[int, float] = {}
+    before = {one.pid: _cpu(one) for one in _family()}
     peak = 0
     with subprocess.Popen([*command, "--overwrite"], env=environment, cwd=PROJECT, stdout=subprocess.PIPE,
                           stderr=subprocess.DEVNULL) as running:  # fmt: skip
         while running.poll() is None:
-            family = _family(psutil.Process(running.pid))
+            family = _family()
             cpu |= {one.pid: _cpu(one) for one in family}
             peak = max(peak, sum(map(_held, family)) if look else 0)
             sleep(LOOK_SECONDS)
         said = running.stdout.read() if running.stdout else b""
-    return Job(told=orjson.loads(said), cpu=sum(cpu.values()), peak=peak)
+    return Job(told=orjson.loads(said), cpu=sum(cpu.values()) - sum(before.values()), peak=peak)
 
 
-def _family(process: psutil.Process) -> list[psutil.Process]:
-    return [process, *process.children(recursive=True)]
+def _family() -> list[psutil.Process]:
+    """The job's processes and Ray's: we started them all."""
+    return psutil.Process().children(recursive=True)
 
 
 def _cpu(process: psutil.Process) -> float:
@@ -183,14 +187,15 @@ def same(output: Path, scores: Path) -> bool:
     return bool(np.array_equal(parquet.read_table(output, columns=[name])[name].to_numpy(), np.load(scores)))
 
 
-def measured(case: UseCase, folder: Path, rows: int, rounds: int, out: Console) -> Size:
+def measured(case: UseCase, found: dict[str, Any], folder: Path, rows: int, rounds: int, out: Console) -> Size:
     """Alternate the two on one file; print a line for each round, then medians."""
     home, file, scores, output = folder / "home", folder / "rows.parquet", folder / "limit.npy", folder / "out.parquet"
     generate(case, file, rows)
-    looked = job(case, home, file, output, look=True)
-    pairs = [(limited(case, home, file, scores), job(case, home, file, output, look=False)) for _ in range(rounds)]
+    run = partial(job, case, found, home, file, output)
+    looked = run(look=True)
+    pairs = [(limited(case, home, file, scores), run(look=False)) for _ in range(rounds)]
     out.print(table(case, rows, [(held, done.told) for held, done in pairs]))
-    out.print(f"peak memory of all the job's processes: {looked.peak / 2**20:,.0f} MiB; "
+    out.print(f"peak memory of all processes, Ray's own included: {looked.peak / 2**20:,.0f} MiB; "
               f"scores equal to the limit's to the bit: {same(output, scores)}")  # fmt: skip
     ratios = [done.told["rows_per_second_once_started"] * held["seconds"] / rows for held, done in pairs]
     out.print(f"ratio once started, median of {rounds}: {median(ratios):.2f}")
@@ -209,13 +214,12 @@ def further(small: Size, large: Size) -> str:
 
 def table(case: UseCase, rows: int, pairs: list[tuple[dict[str, float], dict[str, Any]]]) -> Table:
     """Rows per second of each round."""
-    columns = ("limit, rows/s", "its CPU, µs a row", "job with all its start", "without Ray's start", "once started",
-               "ratio with all", "ratio once started")  # fmt: skip
+    columns = ("limit, rows/s", "its CPU, µs a row", "job with its start", "once started", "ratio with start",
+               "ratio once started")  # fmt: skip
     shown = Table(*columns, title=f"{rows:,} rows of {case.name}, {os.cpu_count()} cores")
     for held, told in pairs:
         limit_rate, steady = rows / held["seconds"], told["rows_per_second_once_started"]
-        without = rows / (told["seconds"] - told["seconds_to_connect"])
-        figures = (limit_rate, held["cpu"] / rows * 1e6, told["rows_per_second"], without, steady)
+        figures = (limit_rate, held["cpu"] / rows * 1e6, told["rows_per_second"], steady)
         ratios = (told["rows_per_second"] / limit_rate, steady / limit_rate)
         shown.add_row(*(f"{figure:,.{1 if figure < 100 else 0}f}" for figure in figures), *(f"{r:.2f}" for r in ratios))
     return shown
@@ -239,10 +243,12 @@ def main() -> None:
     events = (case for case in usecases.every().values() if isinstance(case.task, Classification))
     case = usecases.get(asked.use_case) if asked.use_case else next(events)
     with TemporaryDirectory() as folder:
+        settings = Settings(home=Path(folder) / "home", dashboard_port=machine.free_port())
         for one in case.profiles:
-            servers.install(one, Settings(home=Path(folder) / "home"))
+            servers.install(one, settings)
         out = Console(width=140)
-        sizes = [measured(case, Path(folder), rows, asked.rounds, out) for rows in sorted(asked.rows)]
+        with cluster.started(settings) as found:
+            sizes = [measured(case, found, Path(folder), rows, asked.rounds, out) for rows in sorted(asked.rows)]
         if len(sizes) > 1:
             out.print(further(sizes[0], sizes[-1]))
 

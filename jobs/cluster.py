@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from hashlib import sha256
@@ -66,6 +66,14 @@ PORTS = (
     "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
     "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT",
 )
+# HAProxy's own, likewise.
+FILES = {
+    "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": "haproxy.cfg",
+    "RAY_SERVE_HAPROXY_SOCKET_PATH": "admin.sock",
+    "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": "server-state",
+    "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": "metrics.sock",
+    "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": "",
+}
 
 
 def elsewhere(settings: Settings, mark: str) -> str:
@@ -139,7 +147,7 @@ def _settle_environment(settings: Settings, mark: str) -> None:
     os.environ[MARK] = mark
     os.environ["FOREWARN_HOME"] = str(settings.make_home())
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    _choose_ports(scratch(settings))
+    _choose_ports(scratch(settings), apart_from={settings.port or 0, settings.dashboard_port})
 
 
 def _start_head(settings: Settings) -> dict[str, str]:
@@ -306,12 +314,9 @@ def _refuse_little_memory() -> None:
         )
 
 
-def _choose_ports(folder: Path) -> None:
+def _choose_ports(folder: Path, *, apart_from: Collection[int]) -> None:
     """Free ports for HAProxy's side doors, and its files in this home's own folder."""
-    for name in PORTS:
-        os.environ.setdefault(name, str(machine.free_port()))
-    files = {"CONFIG_FILE_LOC": "haproxy.cfg", "SOCKET_PATH": "admin.sock", "SERVER_STATE_FILE": "server-state",
-             "METRICS_SOCKET_PATH": "metrics.sock"}  # fmt: skip
-    for name, file in files.items():
-        os.environ.setdefault(f"RAY_SERVE_HAPROXY_{name}", str(folder / file))
-    os.environ.setdefault("RAY_SERVE_HAPROXY_SERVER_STATE_BASE", str(folder))
+    for name, port in zip(PORTS, machine.free_ports(len(PORTS), apart_from=apart_from), strict=True):
+        os.environ.setdefault(name, str(port))
+    for name, file in FILES.items():
+        os.environ.setdefault(name, str(folder / file))

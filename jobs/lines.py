@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from time import time
 from typing import Any
 
 import numpy as np
@@ -91,15 +92,17 @@ class Scorer:
         self._packages = {name: releases.load(usecases.get(name), found) for name, found in order.versions.items()}
         self._schema = order.schema.append(REASON)
         self._read = Reader(self._case, order.part_rows)
+        self._since = 0.0
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Lines in the order of the rows; where a row was bad, nothing but the reason."""
+        self._since = self._since or time()
         piece = piece_of(block)
         if isinstance(piece, Stretch):
             with worded(Path(piece.path)):
                 piece = self._read(piece)
         lines = self.of_columns(piece) if isinstance(piece, pa.Table) else self.of_rows(piece)
-        return part(trace_of(block), lines)
+        return part(trace_of(block), lines, self._since)
 
     def of_columns(self, table: pa.Table) -> pa.Table:
         """The lines of a table: the plain rows' at once, the others' row by row."""

@@ -3,6 +3,8 @@
 import os
 import random
 import socket
+from collections.abc import Collection
+from itertools import islice
 from time import monotonic, sleep
 
 import psutil
@@ -93,17 +95,28 @@ def signal(process: psutil.Process, how: str) -> None:
 
 def is_free(port: int) -> bool:
     """Whether a server could listen there now."""
+    return _can_bind(port, reuse=True)
+
+
+def free_port() -> int:
+    """A port that nobody holds."""
+    return free_ports(1)[0]
+
+
+def free_ports(count: int, *, apart_from: Collection[int] = ()) -> list[int]:
+    """Different ports that nobody holds nor has just held, and that no outgoing connection takes before they are used:
+    the kernel gives those from 32768 on (one took HAProxy's port while a load ran here), Ray Serve its replicas those
+    from 30000. Ray's fallback proxy cannot bind one whose last connections are not a minute old.
+    """
+    drawn = (port for port in random.sample(PORTS, len(PORTS)) if port not in apart_from)
+    return list(islice((port for port in drawn if _can_bind(port, reuse=False)), count))
+
+
+def _can_bind(port: int, *, reuse: bool) -> bool:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(reuse))
         try:
             probe.bind((LOCALHOST, port))
         except OSError:
             return False
     return True
-
-
-def free_port() -> int:
-    """A port that nobody holds, and that no outgoing connection takes before it is used: the kernel gives those from
-    32768 on (one took HAProxy's port while a load ran here), Ray Serve its replicas those from 30000.
-    """
-    return next(port for port in random.sample(PORTS, len(PORTS)) if is_free(port))

@@ -1,12 +1,15 @@
 """How a batch job gets on: what it shows meanwhile, and how fast it was."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from time import monotonic
+from time import monotonic, time
 
+import pyarrow as pa
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from jobs import terminal
+from jobs.stream import since_of
 
 SAY_SECONDS = 10.0
 
@@ -14,43 +17,44 @@ Tell = Callable[[int], None]
 
 
 class Pace:
-    """When rows came. Starting takes as long as a million rows, so it is told apart."""
+    """How long a job took. Ray and its actors take longer to start than a million rows, so the work is told apart."""
 
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
-        self._began = self._connected = self._ended = monotonic()
-        self._came: list[tuple[int, float]] = []
+    def __init__(self) -> None:
+        self._began = self._connected = self._ended = time()
+        self._worked = math.inf
+        self._rows = 0
 
     def connected(self) -> None:
         """Ray is there."""
-        self._connected = monotonic()
+        self._connected = time()
 
-    def came(self, rows: int) -> None:
-        """So many are written by now."""
-        self._came = [*self._came[: self._workers], (rows, monotonic())]
+    def noting(self, blocks: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """The actors' blocks, and note since when the first of them works. They are handed on in order, and may have
+        been done long before, so when one comes tells nothing.
+        """
+        for block in blocks:
+            self._worked = min(self._worked, since_of(block))
+            yield block
 
-    def ended(self) -> None:
-        """The output is whole."""
-        self._ended = monotonic()
+    def ended(self, rows: int) -> None:
+        """So many rows, and the output is whole."""
+        self._ended, self._rows = time(), rows
 
     @property
     def seconds(self) -> float:
         """From the first to the last."""
         return self._ended - self._began
 
-    def told(self) -> dict[str, float | None]:
-        """In seconds, and rows per second: of all, and of those that were begun after the first ones came, for that is
-        what a longer file has; null where there were none.
+    def told(self) -> dict[str, float]:
+        """In seconds, and rows per second: with all it takes to start, and since an actor began with its first part
+        until the output was whole.
         """
-        first, last = self._came[0], self._came[-1]
-        begun = self._came[: self._workers][-1]
-        steady = (last[0] - begun[0]) / (self._ended - first[1])
         return {
             "seconds": round(self.seconds, 3),
             "seconds_to_connect": round(self._connected - self._began, 3),
-            "seconds_to_first_rows": round(first[1] - self._began, 3),
-            "rows_per_second": round(last[0] / self.seconds, 1),
-            "rows_per_second_once_started": round(steady, 1) or None,
+            "seconds_to_start": round(self._worked - self._began, 3),
+            "rows_per_second": round(self._rows / self.seconds, 1),
+            "rows_per_second_once_started": round(self._rows / (self._ended - self._worked), 1),
         }
 
 

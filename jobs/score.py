@@ -81,12 +81,13 @@ def score(
         flags = [*(["--explain"] if explain else []), *(["--overwrite"] if overwrite else [])]
         submit.follow(settings, "jobs.score", [case.name, *named, *flags, "--workers", str(workers)])
         return
-    pace = Pace(workers)
+    pace = Pace()
     order = Order.of(case, settings, version=version, explained=explain, at=datetime.now(UTC))
     source = Source.of(data, case, query)
     with cluster.connected(settings):
         pace.connected()
         done = run(order, source, output, workers=workers, pace=pace)
+        pace.ended(done["rows"])
     _say(done, output, pace.seconds)
     told = {"use_case": case.name, "version": order.versions[case.name], **done, "output": str(output)}
     print(orjson.dumps(told | {"rejects": str(rejects_of(output)), **pace.told()}).decode())
@@ -104,16 +105,9 @@ def run(order: Order, source: Source, output: Path, *, workers: int, pace: Pace 
         lines = _scored(source.dataset(order.part_rows), order, workers)
         # The blocks are closed before Ray is: else, after an error, Ray Data would start another Ray to end in.
         with _whole(rejects_of(output), REJECTS) as rejects, progress() as tell, closing(_blocks(lines)) as blocks:
-            noted = pace or Pace(workers)
-
-            def came(rows: int) -> None:
-                noted.came(rows)
-                tell(rows)
-
-            done = collect(blocks, source.names, kept, rejects, came)
+            done = collect((pace or Pace()).noting(blocks), source.names, kept, rejects, tell)
         if not done["scored"]:
             raise ForewarnError(f"not one of {done['rows']} rows could be scored; read why in {rejects_of(output)}")
-    noted.ended()
     return done
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # A part of a file, in one cell: where it lies, as columns, or as rows where the types of a column may differ; and what
 # proves that all parts came, and in order. One cell, because Ray Data cuts and joins blocks of rows by their bytes.
 TRACE = pa.schema([("file", pa.int32()), ("place", pa.int64()), ("rows", pa.int64()), ("last", pa.bool_())])
-PART = pa.schema([*TRACE, ("kind", pa.string()), ("held", pa.binary())])
+PART = pa.schema([*TRACE, ("since", pa.float64()), ("kind", pa.string()), ("held", pa.binary())])
 # Other than an actor's share, else Ray Data would run the reading inside one of the actors.
 READER_CPUS = 0.1
 PEEKED_BYTES = 2**20
@@ -112,10 +112,10 @@ def parts(file: int, found: Iterable[Piece]) -> Iterator[pa.Table]:
         place += len(piece)
 
 
-def part(trace: Trace, piece: Piece) -> pa.Table:
-    """One row of a data set, with a piece inside."""
+def part(trace: Trace, piece: Piece, since: float = 0.0) -> pa.Table:
+    """One row of a data set, with a piece inside, and the second of the epoch since when its actor works."""
     kind, held = ("columns", _streamed(piece)) if isinstance(piece, pa.Table) else ("pickled", pickle.dumps(piece))
-    cells = zip((*trace, kind), PART.types[:-1], strict=True)
+    cells = zip((*trace, since, kind), PART.types[:-1], strict=True)
     return pa.table([*(pa.array([cell], type_) for cell, type_ in cells), _cell(pa.py_buffer(held))], schema=PART)
 
 
@@ -133,6 +133,12 @@ def trace_of(block: pa.Table) -> Trace:
     """A part's file, its first row's place there, its rows, and whether it is the last."""
     file, place, rows, last = (block[name][0].as_py() for name in TRACE.names)
     return file, place, rows, last
+
+
+def since_of(block: pa.Table) -> float:
+    """Since when the actor that made this part works, in seconds of the epoch."""
+    since: float = block["since"][0].as_py()
+    return since
 
 
 def pieces(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:

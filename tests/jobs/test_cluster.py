@@ -32,6 +32,18 @@ def test_a_free_port_is_fine() -> None:
     machine.refuse_taken_port(free_port(), "nothing to do")
 
 
+def test_ports_given_together_differ_and_were_not_just_in_use() -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            server.accept()[0].close()  # whoever closes first waits a minute for stragglers
+            client.recv(1)
+    assert machine.is_free(port), "for a server that reuses its address"
+    everything = machine.free_ports(len(machine.PORTS), apart_from={20_001})
+    assert len(everything) == len(set(everything))
+    assert not {port, 20_001} & set(everything)
+
+
 def test_too_little_memory_is_told_before_anything_starts(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=3 * 2**29))
     with (
