@@ -17,8 +17,9 @@ import psutil
 import yaml
 
 from benchmarks.rows import bodies_of
-from forewarn import drift, keys, performance, scoring
+from forewarn import drift, performance, scoring
 from forewarn.features import Features
+from forewarn.ledger import doors
 from forewarn.package import ModelPackage, contract
 from forewarn.releases import Releases
 from forewarn.settings import PROJECT, Settings
@@ -30,6 +31,7 @@ ROWS = 1500
 # Those of the measurements that the bars come from.
 TREES = {"n_estimators": 200, "max_depth": 4, "learning_rate": 0.1}
 READY_SECONDS = 240
+APPLICATION = "deployments.app:build"
 # What Ray Serve does by itself: its own proxy in Python, and its defaults for latency and transport.
 RAY_DEFAULTS = {
     "RAY_SERVE_ENABLE_HA_PROXY": "0",
@@ -46,6 +48,7 @@ class Server:
         bodies: what it is asked, in turn.
         processes: all that it consists of, now.
         dashboard: Ray's, where it has one.
+        settings: Forewarn's.
     """
 
     url: str
@@ -53,6 +56,7 @@ class Server:
     processes: Callable[[], list[psutil.Process]]
     headers: Mapping[str, str] = field(default_factory=dict)
     dashboard: str = ""
+    settings: Settings | None = None
 
 
 def package(case: UseCase) -> ModelPackage:
@@ -95,13 +99,15 @@ def plain(case: UseCase) -> Iterator[Server]:
 
 
 @contextmanager
-def forewarn(case: UseCase, environment: dict[str, str] | None = None, door: dict[str, Any] | None = None,
-             **args: Any) -> Iterator[Server]:  # fmt: skip
+def forewarn(case: UseCase, environment: Mapping[str, str] | None = None, door: dict[str, Any] | None = None,
+             import_path: str = APPLICATION, **args: Any) -> Iterator[Server]:  # fmt: skip
     """The real application, brought up by `forewarn up`."""
     with TemporaryDirectory() as folder:
-        settings = Settings(home=Path(folder) / "home", port=machine.free_port(), dashboard_port=machine.free_port())
+        port, dashboard = machine.free_ports(2)
+        ledger = (environment or {}).get("FOREWARN_LEDGER_URI", "")
+        settings = Settings(home=Path(folder) / "home", port=port, dashboard_port=dashboard, ledger_uri=ledger)
         install(case, settings)
-        config = _config(case, Path(folder), door or {}, args)
+        config = _config(case, Path(folder), door or {}, args, import_path)
         home = {
             "FOREWARN_HOME": str(settings.home),
             "FOREWARN_PORT": str(settings.port),
@@ -110,7 +116,7 @@ def forewarn(case: UseCase, environment: dict[str, str] | None = None, door: dic
         up = [sys.executable, "-c", "from jobs.cli import main; main()", "up", "--config", str(config)]
         with running(up, {**home, **(environment or {})}) as process:
             wait(f"http://127.0.0.1:{settings.port}/ready", process)
-            key = keys.installation_key(settings.keys, settings.local_key)
+            key = doors.installation_key(settings)
             found = cluster.running(settings)
             yield Server(
                 url=f"http://127.0.0.1:{settings.port}/v1/{case.name}/predict",
@@ -118,6 +124,7 @@ def forewarn(case: UseCase, environment: dict[str, str] | None = None, door: dic
                 headers={"X-API-Key": key},
                 processes=lambda: [process, *machine.marked(found["mark"])],
                 dashboard=found["dashboard"],
+                settings=settings,
             )
 
 
@@ -135,8 +142,9 @@ def install(case: UseCase, settings: Settings) -> None:
     releases.promote(case, "v1")
 
 
-def _config(case: UseCase, folder: Path, door: dict[str, Any], args: dict[str, Any]) -> Path:
+def _config(case: UseCase, folder: Path, door: dict[str, Any], args: dict[str, Any], import_path: str) -> Path:
     plan = yaml.safe_load((PROJECT / "serve_config.yaml").read_text())
+    plan["applications"][0]["import_path"] = import_path
     given = plan["applications"][0]["args"]
     given |= {"use_cases": [case.name], "default_use_case": case.name, **args}
     given["door"] = {**given.get("door", {}), **door}

@@ -55,6 +55,8 @@ class Door(Strict):
         max_wait_s: the same where rows would wait longer than this, by how long the last groups took.
         cache_seconds: how long the score of a row is remembered (S2-09); 0: not at all.
         cache_rows: scores that an ingress replica remembers at most, about 1 kB each.
+        spool_megabytes: of predictions that wait on disk for the ledger, at most, for each ingress replica; beyond,
+            none is answered, for it could not be accounted for.
         max_explained: rows in one request that may be explained.
         max_body_bytes: size of one request's body; beyond, 413.
         cors_origins: web pages of these origins may call the service from a browser; none by default.
@@ -67,6 +69,7 @@ class Door(Strict):
     max_wait_s: float = Field(default=1.0, gt=0)
     cache_seconds: float = Field(default=300, ge=0)
     cache_rows: int = Field(default=20_000, ge=0)
+    spool_megabytes: int = Field(default=512, ge=1)
     max_explained: int = Field(default=100, ge=1)
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
     cors_origins: tuple[str, ...] = ()

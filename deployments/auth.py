@@ -1,43 +1,36 @@
-"""Who may come in: the key ring, read again when its file changes."""
+"""Who may come in, and what for."""
 
-import logging
-from pathlib import Path
-from time import monotonic
+from collections.abc import Callable
+from datetime import UTC, datetime
 
-from forewarn.errors import StateDamaged
-from forewarn.keys import KeyRing
-
-log = logging.getLogger(__name__)
-
-REREAD_SECONDS = 1.0
+from deployments.noticeboard import Noticeboard
+from forewarn.databases import written
+from forewarn.errors import NotAllowed
+from forewarn.keys import Key
 
 
 class Doorkeeper:
-    """Checks keys. A key that was added or taken away counts within a second."""
+    """Checks keys. One that was made or revoked counts within some two seconds."""
 
-    def __init__(self, keys: Path):
-        self._path = keys
-        self._ring = KeyRing.load(keys)
-        self._changed = self._stamp()
-        self._looked = monotonic()
+    def __init__(self, board: Noticeboard, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)):
+        self._board, self._clock = board, clock
+        self._used: dict[str, str] = {}
 
-    def check(self, key: str | None) -> str:
-        """The name of the key's owner.
+    def check(self, key: str | None, *scopes: str) -> Key:
+        """Whose key it is; it must have one of the scopes.
 
         Raises:
-            NotAuthenticated, NotAllowed: as `KeyRing.check`.
+            NotAuthenticated, NotAllowed: as `KeyRing.check`; or none of the scopes is the key's.
         """
-        if monotonic() - self._looked > REREAD_SECONDS:
-            self._reread()
-        return self._ring.check(key)
+        at = written(self._clock())
+        found = self._board.ring.check(key, at=at)
+        if scopes and not found.may(scopes):
+            has, wanted = ", ".join(sorted(found.scopes)), " or ".join(scopes)
+            raise NotAllowed(f"this API key may {has}; this door takes one that may {wanted}")
+        self._used[found.id] = at
+        return found
 
-    def _reread(self) -> None:
-        self._looked = monotonic()
-        if (stamp := self._stamp()) != self._changed:
-            try:
-                self._ring, self._changed = KeyRing.load(self._path), stamp
-            except StateDamaged as error:
-                log.error("the keys of before stay in force: %s", error)
-
-    def _stamp(self) -> float:
-        return self._path.stat().st_mtime if self._path.exists() else 0.0
+    def used(self) -> dict[str, str]:
+        """When keys came in last since this was asked, by id."""
+        used, self._used = self._used, {}
+        return used

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import Any
 
 from deployments import portions
@@ -14,7 +15,9 @@ from deployments.house import House
 from deployments.ids import new_id
 from forewarn import answering, feature_store, scoring
 from forewarn.answers import StoredFeatures
-from forewarn.errors import ForewarnError, MissingField, NotReady, Overloaded, StoreUnavailable
+from forewarn.databases import written
+from forewarn.errors import ForewarnError, MissingField, NotReady, OptedOut, Overloaded, StoreUnavailable
+from forewarn.ledger.records import Circumstances, Line
 
 log = logging.getLogger(__name__)
 
@@ -27,19 +30,26 @@ class Asked:
 
     Attributes:
         single: one object came, and one object goes back.
+        key_id: whose API key it came with.
+        began: on `perf_counter`.
+        lines: what is to be written down of it.
     """
 
     rows: list[Any]
     single: bool
     explained: bool
     request_id: str
+    key_id: str
+    began: float = field(default_factory=perf_counter)
+    lines: list[Line] = field(default_factory=list)
 
 
 async def answers(house: House, endpoint: Endpoint, asked: Asked) -> list[Given]:
-    """Per row its answer, or what is wrong with it, in the order of the rows.
+    """Per row its answer, or what is wrong with it, in the order of the rows. Each answer is written down by then.
 
     Raises:
         NotReady, Overloaded: the model cannot answer now.
+        NotRecorded: the answers could not be written down, so there are none.
     """
     now = datetime.now(UTC)
     profiles = [scoring.profile(endpoint.case, row).name for row in asked.rows]
@@ -48,14 +58,15 @@ async def answers(house: House, endpoint: Endpoint, asked: Asked) -> list[Given]
         places = [place for place, profile in enumerate(profiles) if profile == name]
         serving = house.endpoints.get(name, endpoint)
         try:
-            told = await _told(house, serving, [asked.rows[place] for place in places], asked.explained, now)
+            told = await _told(house, serving, [asked.rows[place] for place in places], asked, now)
         except (NotReady, Overloaded) as error:
             if len(places) == len(asked.rows):
                 raise
             told = [error] * len(places)  # the other profile's rows have their answers
         given |= dict(zip(places, told, strict=True))
     _count(house, asked, profiles, given)
-    return [_signed(given[place], asked.request_id) for place in range(len(asked.rows))]
+    house.spool.append(asked.lines, latency_ms=round((perf_counter() - asked.began) * 1000, 3))
+    return [given[place] for place in range(len(asked.rows))]
 
 
 def _count(house: House, asked: Asked, profiles: list[str], given: Mapping[int, Given]) -> None:
@@ -66,13 +77,13 @@ def _count(house: House, asked: Asked, profiles: list[str], given: Mapping[int, 
             house.meter.refused(profiles[place], type(one).__name__)
 
 
-async def _told(house: House, endpoint: Endpoint, raw: list[Any], explained: bool, now: datetime) -> list[Given]:
+async def _told(house: House, endpoint: Endpoint, raw: list[Any], asked: Asked, now: datetime) -> list[Given]:
     """One profile's rows: the good ones scored, the bad ones with what is wrong."""
     filled, stored, trouble = await _filled(house, endpoint, raw, now)
-    lane = endpoint.lane(why=explained or endpoint.case.recommends)
+    lane = endpoint.lane(why=asked.explained or endpoint.case.recommends)
 
     async def answered(some: list[Any], further: bool) -> list[Given]:
-        return await _answered(house, endpoint, lane, some, explained, now, further=further)
+        return await _answered(house, endpoint, lane, some, asked, now, further=further)
 
     given = await portions.each(filled, answered)
     return [
@@ -84,10 +95,11 @@ async def _told(house: House, endpoint: Endpoint, raw: list[Any], explained: boo
 
 
 async def _answered(
-    house: House, endpoint: Endpoint, lane: Lane, raw: list[Any], explained: bool, now: datetime, *, further: bool
+    house: House, endpoint: Endpoint, lane: Lane, raw: list[Any], asked: Asked, now: datetime, *, further: bool
 ) -> list[Given]:
     """A portion of the rows."""
     rows, wrong = scoring.sift(endpoint.case, raw)
+    rows = _without_opted_out(house, endpoint, rows, wrong)
     told: Iterator[dict[str, Any]] = iter(())
     if rows.values:
         scores = endpoint.cache.get(lane, rows.values)
@@ -96,9 +108,35 @@ async def _answered(
             house.meter.looked(endpoint.case.name, found=scores is not None)
         scores = scores or await endpoint.score(lane, rows.values, further=further)
         card = endpoint.card_of(scores.version)
-        said = answering.tell(endpoint.case, rows, scores, card, at=now, explained=explained)
-        told = ({**one, "served_from": served_from} for one in said)
+        said = answering.tell(endpoint.case, rows, scores, card, at=now, explained=asked.explained)
+        told = iter(_signed(endpoint, rows, said, served_from, asked, now))
     return [wrong[place] if place in wrong else next(told) for place in range(len(raw))]
+
+
+def _without_opted_out(
+    house: House, endpoint: Endpoint, rows: scoring.Rows, wrong: dict[int, ForewarnError]
+) -> scoring.Rows:
+    """Whoever wants not to be scored is told so, in the place of an answer (S1-36)."""
+    opted_out = house.board.now.opted_out
+    out = endpoint.recorder.among(opted_out, rows.values) if opted_out else []
+    if not out:
+        return rows
+    places = [place for place in range(len(rows.values) + len(wrong)) if place not in wrong]
+    said = f"{endpoint.case.name}: this person has opted out; no score is made"
+    wrong |= {places[index]: OptedOut(said) for index in out}
+    return rows.without(out)
+
+
+def _signed(
+    endpoint: Endpoint, rows: scoring.Rows, said: list[dict[str, Any]], served_from: str, asked: Asked, now: datetime
+) -> list[dict[str, Any]]:
+    """Answers with their ids; and the lines that will be written down of them."""
+    about = Circumstances(key_id=asked.key_id, at=written(now))
+    signed = [
+        {**one, "served_from": served_from, "prediction_id": new_id(), "request_id": asked.request_id} for one in said
+    ]
+    asked.lines.extend(endpoint.recorder.line(row, one, about) for row, one in zip(rows.values, signed, strict=True))
+    return signed
 
 
 async def _filled(
@@ -124,13 +162,3 @@ def _advised(endpoint: Endpoint, error: ForewarnError, trouble: StoreUnavailable
         key = endpoint.case.spec[endpoint.case.key].wire
         return MissingField(f"{error}\nor send a {key} that the feature store knows")
     return error
-
-
-def _signed(given: Given, request_id: str) -> Given:
-    if isinstance(given, ForewarnError):
-        return given
-    return {
-        **given,
-        "prediction_id": new_id(),
-        "request_id": request_id,
-    }

@@ -8,6 +8,7 @@ from deployments.cache import Cache
 from deployments.coalesce import Coalescer, Lane
 from forewarn import scoring
 from forewarn.errors import NotReady, Overloaded
+from forewarn.ledger.records import Recorder
 from forewarn.releases import Releases
 from forewarn.scoring import Scores
 from forewarn.usecase import UseCase
@@ -23,9 +24,10 @@ REHEARSAL_ROWS = 3
 class Endpoint:
     """Follows the champion: a new one takes over once it has answered through the whole pipeline."""
 
-    def __init__(self, case: UseCase, coalescer: Coalescer, releases: Releases, cache: Cache):
+    def __init__(self, case: UseCase, coalescer: Coalescer, releases: Releases, cache: Cache, recorder: Recorder):
         self.case = case
         self.cache = cache
+        self.recorder = recorder
         self.version: str | None = None
         self.card: dict[str, Any] = {}
         self._before: tuple[str | None, dict[str, Any]] = (None, {})

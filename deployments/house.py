@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from deployments.auth import Doorkeeper
 from deployments.endpoint import Endpoint
 from deployments.meter import Meter
+from deployments.noticeboard import Noticeboard
 from forewarn.feature_store import FeatureStore
+from forewarn.ledger.spool import Spool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,13 +16,17 @@ class House:
 
     Attributes:
         default: the use case that also answers at the root, as /predict.
+        board: whose keys are good, who opted out.
+        spool: where every answered row is written down before its answer goes out.
         store: what fills in the fields that a request with a subject's id leaves out.
         since: when this replica started, on the monotonic clock, in seconds.
     """
 
     endpoints: dict[str, Endpoint]
     default: str
+    board: Noticeboard
     doorkeeper: Doorkeeper
+    spool: Spool
     store: FeatureStore
     meter: Meter
     max_rows: int

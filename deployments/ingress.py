@@ -12,12 +12,18 @@ from deployments import collector
 from deployments.auth import Doorkeeper
 from deployments.cache import Cache
 from deployments.coalesce import Coalescer, Lane
+from deployments.courier import Courier
 from deployments.endpoint import Endpoint
 from deployments.house import House
 from deployments.meter import Meter
+from deployments.noticeboard import Noticeboard
 from deployments.routes import create_app
 from forewarn import usecases
 from forewarn.feature_store import FeatureStore
+from forewarn.ledger.doors import Doors
+from forewarn.ledger.records import Recorder
+from forewarn.ledger.spool import Spool
+from forewarn.ledger.store import Ledger
 from forewarn.releases import Releases
 from forewarn.settings import Settings
 
@@ -36,31 +42,45 @@ class Ingress:
         releases = Releases(settings.packages)
         limits = {name: door[name] for name in LIMITS}
         memory = {"seconds": door["cache_seconds"], "rows": door["cache_rows"]}
+        ledger = Ledger.open(settings)
+        board = Noticeboard(ledger, settings.notices)
+        doorkeeper, spool = Doorkeeper(board), Spool(settings.spools, most_bytes=door["spool_megabytes"] * 2**20)
         cases = {name: usecases.get(name) for name in pipelines}
         self._house = House(
             endpoints={
-                name: Endpoint(case, Coalescer(_way(pipelines[name]), **limits), releases, Cache(case, **memory))
+                name: Endpoint(
+                    case,
+                    Coalescer(_way(pipelines[name]), **limits),
+                    releases,
+                    Cache(case, **memory),
+                    Recorder.of(case, settings),
+                )
                 for name, case in cases.items()
             },
             default=default_use_case,
-            doorkeeper=Doorkeeper(settings.keys),
+            board=board,
+            doorkeeper=doorkeeper,
+            spool=spool,
             store=FeatureStore.open(settings),
             meter=Meter(),
             **{name: door[name] for name in ("max_rows", "max_explained", "max_body_bytes", "cors_origins")},
             since=monotonic(),
         )
+        self._courier = Courier(spool, settings.spools, doorkeeper, Doors.of(settings, ledger))
         self._following: list[asyncio.Future[None]] = []
 
     async def __serve_build_asgi_app__(self) -> ASGIApp:
-        """Ray Serve's hook, called on the replica's own loop: from here on the champions are followed."""
-        self._following = [asyncio.ensure_future(endpoint.follow()) for endpoint in self._house.endpoints.values()]
+        """Ray Serve's hook, called on the replica's own loop: from here on all that must be is followed and shipped."""
+        endless = [endpoint.follow() for endpoint in self._house.endpoints.values()]
+        endless += [self._house.board.follow(), self._courier.run()]
+        self._following = [asyncio.ensure_future(one) for one in endless]
         return create_app(self._house)
 
     def check_health(self) -> None:
         """Ray Serve asks every 5 s and replaces a replica that raises."""
         for following in self._following:
             if following.done():
-                raise RuntimeError("this replica no longer follows the champion")
+                raise RuntimeError("this replica no longer follows what it must know")
 
 
 def _way(pipeline: DeploymentHandle[Any]) -> Any:

@@ -12,6 +12,10 @@
     ├── Overloaded                503   the queue is full; try again soon
     ├── NotReady                  503   no model that could answer
     ├── StoreUnavailable          503   the feature store does not answer
+    ├── LedgerUnavailable         503   the ledger's database does not answer
+    ├── NotRecorded               503   an answer could not be written down, so it was not given
+    ├── OptedOut                  403   this person wants not to be scored
+    ├── QuotaExceeded             429   this key has asked as often as it may for now
     ├── VersionTaken              409   a version of that name is there, with other content
     ├── PackageDamaged            500   a model package does not verify
     ├── StateDamaged              500   a state file of this installation cannot be read
@@ -90,6 +94,30 @@ class StoreUnavailable(ForewarnError):
     """The feature store does not answer."""
 
     status = 503
+
+
+class LedgerUnavailable(ForewarnError):
+    """The ledger's database does not answer."""
+
+    status = 503
+
+
+class NotRecorded(ForewarnError):
+    """An answer could not be written down, so it was not given."""
+
+    status = 503
+
+
+class OptedOut(ForewarnError):
+    """The subject of this row has opted out."""
+
+    status = 403
+
+
+class QuotaExceeded(ForewarnError):
+    """This key has asked as often as it may for now."""
+
+    status = 429
 
 
 class VersionTaken(ForewarnError):

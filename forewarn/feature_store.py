@@ -19,10 +19,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateTable
 
-from forewarn import entity_table, ids, sources
+from forewarn import databases, entity_table, ids, sources
 from forewarn.answers import StoredFeatures
+from forewarn.databases import written
 from forewarn.entities import EntityRow, storable, subject_of
-from forewarn.entity_table import EXACTLY, FIRST, FORGET, LATEST, TABLE, VERSIONS, written
+from forewarn.entity_table import EXACTLY, FIRST, FORGET, LATEST, TABLE, VERSIONS
 from forewarn.errors import StoreUnavailable
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
@@ -63,7 +64,8 @@ class FeatureStore:
     """
 
     def __init__(self, uri: str, id_key: Path, *, clock: Callable[[], float] = monotonic):
-        self._engine, self._name = entity_table.engine(entity_table.address(uri)), sources.described(uri)
+        self._engine = databases.engine(databases.address(uri, "FOREWARN_FEATURES_URI"))
+        self._name = sources.described(uri)
         self._secret, self._clock = id_key, clock
         self._there = self._empty = False
         self._look_at = self._ask_at = -1.0

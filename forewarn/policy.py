@@ -57,3 +57,24 @@ class Gates:
     max_ms: float = 20.0
     max_megabytes: float = 50.0
     approval: Literal["person", "rule"] = "rule"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retention:
+    """What is kept of predictions, and for how long (C10).
+
+    Attributes:
+        purge_days: then what a row held is purged; that it was answered, when, and by which version stays. None: never.
+        archive_days: then whole lines move to a Parquet archive, under their pseudonyms. None: never.
+        sensitive: what becomes of protected and sensitive fields: sealed, readable with the installation's secret
+            alone, for retraining and fairness; or not kept at all.
+    """
+
+    purge_days: float | None = 180
+    archive_days: float | None = None
+    sensitive: Literal["sealed", "dropped"] = "sealed"
+
+    def __post_init__(self) -> None:
+        for name, days in (("purge_days", self.purge_days), ("archive_days", self.archive_days)):
+            if days is not None and days <= 0:
+                raise ValueError(f"{name} must be above 0, got {days}")

@@ -40,6 +40,15 @@ class Rows:
     imputed: list[list[str]]
     ignored: list[list[str]]
 
+    def without(self, places: Sequence[int]) -> "Rows":
+        """All but these."""
+        kept = sorted(set(range(len(self.values))).difference(places))
+        return Rows(
+            values=[self.values[place] for place in kept],
+            imputed=[self.imputed[place] for place in kept],
+            ignored=[self.ignored[place] for place in kept],
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:

@@ -36,6 +36,10 @@ class Settings(BaseSettings):
     port: int | None = Field(default=None, ge=1, le=65535, description="HTTP port; else serve_config.yaml's.")
     use_cases: Path | None = Field(default=None, description="Folder of further use cases.")
     features_uri: str = Field(default="", description="Feature store, as postgresql://…; empty: SQLite in home.")
+    ledger_uri: str = Field(default="", description="Ledger, as postgresql://…; empty: SQLite in home.")
+    redis_url: str = Field(default="", description="Redis for cache and quotas; empty: none.")
+    id_secret: SecretStr = Field(default=SecretStr(""), description="Secrets for ids, hex, newest first; empty: made.")
+    audit_secret: SecretStr = Field(default=SecretStr(""), description="Secret of the audit chain, hex; empty: made.")
     user: str = Field(default="", description="Who decides here; empty: the user of this machine.")
     four_eyes: bool = Field(default=False, description="Whoever trained a version may not approve it.")
     commit: str = Field(default="", description="The code's commit, where no checkout says it: in a job, an image.")
@@ -94,11 +98,6 @@ class Settings(BaseSettings):
         return self.home / "searches"
 
     @property
-    def keys(self) -> Path:
-        """Hashes of the API keys."""
-        return self.home / "keys.json"
-
-    @property
     def local_key(self) -> Path:
         """The key made for whoever owns this installation; mode 0600."""
         return self.home / "secrets" / "api_key"
@@ -109,9 +108,29 @@ class Settings(BaseSettings):
         return self.features_uri or f"sqlite:///{self.home / 'features.db'}"
 
     @property
+    def ledger(self) -> str:
+        """Where is written down what was answered, decided and came true."""
+        return self.ledger_uri or f"sqlite:///{self.home / 'ledger.db'}"
+
+    @property
+    def spools(self) -> Path:
+        """Lines on their way to the ledger, a folder for each process that writes them."""
+        return self.home / "spools"
+
+    @property
+    def notices(self) -> Path:
+        """What replicas last read of the ledger's notices, for when it does not answer."""
+        return self.home / "notices.json"
+
+    @property
     def id_key(self) -> Path:
         """The secret with which ids are HMAC'd before they touch a disk; mode 0600."""
         return self.home / "secrets" / "id_key"
+
+    @property
+    def audit_key(self) -> Path:
+        """The secret under which audit lines are chained; mode 0600."""
+        return self.home / "secrets" / "audit_key"
 
     @property
     def running(self) -> Path:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from forewarn.answers import Api, Example
 from forewarn.fields import FieldSpec, Row, RowModel
-from forewarn.policy import Expectation, Fairness, Gates
+from forewarn.policy import Expectation, Fairness, Gates, Retention
 from forewarn.tasks import Task
 
 Columns = Mapping[str, NDArray[Any]]
@@ -85,6 +85,9 @@ class UseCase:
         edges: number field -> where its bands begin, for slices and fairness; else its tertiles.
         expects: directional tests.
         gates, fairness: what a version must pass.
+        retention: what is kept of predictions, and for how long.
+        horizon_days: an outcome belongs to the predictions of so many days before it; one that is older, and of whose
+            subject nothing was heard, is mature: it did not come true.
     """
 
     name: str
@@ -115,6 +118,8 @@ class UseCase:
     expects: tuple[Expectation, ...] = ()
     gates: Gates = field(default_factory=Gates)
     fairness: Fairness = field(default_factory=Fairness)
+    retention: Retention = field(default_factory=Retention)
+    horizon_days: float = 90.0
     examples: tuple[Example, ...] = ()
 
     def __post_init__(self) -> None:

@@ -9,10 +9,11 @@ import orjson
 import typer
 from rich.table import Table
 
-from forewarn import keys, usecases
+from forewarn import usecases
+from forewarn.ledger import doors
 from forewarn.releases import Releases
 from forewarn.settings import Settings
-from jobs import cluster, evaluate, machine, refresh_features, release, score, terminal, train, up
+from jobs import audit, cluster, evaluate, keys, machine, refresh_features, release, score, terminal, train, up
 
 app = typer.Typer(
     help="Warns early: who may leave, which customers may go, how many hours will be lost.",
@@ -26,6 +27,8 @@ app.command()(evaluate.evaluate)
 app.command()(score.score)
 app.command()(refresh_features.refresh_features)
 app.add_typer(release.app, name="release")
+app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 
 
 @app.command()
@@ -55,7 +58,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="One JSON line o
 def key() -> None:
     """Print this installation's API key; made on the first call, kept in the home for its owner alone."""
     settings = Settings()
-    print(keys.installation_key(settings.keys, settings.local_key, given=settings.api_key.get_secret_value()))
+    print(doors.installation_key(settings))
 
 
 @app.command()

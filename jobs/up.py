@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from forewarn import keys, usecases
+from forewarn import usecases
 from forewarn.errors import BadInput, CannotStart
+from forewarn.ledger import doors
 from forewarn.releases import Releases
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
@@ -69,7 +70,7 @@ def up(
         _stop_on_signals()
         for training in trainings:
             _train(training, settings, trials=trials or training.trials, seconds=budget_s or training.seconds)
-        key = keys.installation_key(settings.keys, settings.local_key, given=settings.api_key.get_secret_value())
+        key = doors.installation_key(settings)
         with watch.step("Deploying"):
             application.deploy(found["dashboard"])
         _welcome(application, key, found["dashboard"])

@@ -13,9 +13,10 @@ import httpx
 import hypothesis
 import pytest
 
-from forewarn import drift, keys, performance, scoring, usecases
+from forewarn import drift, performance, scoring, usecases
 from forewarn.estimators import FITTERS, Blend
 from forewarn.features import Features
+from forewarn.ledger import doors
 from forewarn.package import ModelPackage, contract
 from forewarn.releases import Releases
 from forewarn.settings import PROJECT, Settings
@@ -160,7 +161,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         raw, origin = train.rows_of(case, None)
         trained = train.run(case, raw, origin, settings, train.Wishes(trials=8, budget_s=60, by="trainer"))
         up.let_in(case, trained, settings)
-        key = keys.installation_key(settings.keys, settings.local_key)
+        key = doors.installation_key(settings)
         application.deploy(found["dashboard"])
         with httpx.Client(base_url=application.url, headers={"X-API-Key": key}, timeout=30) as client:
             yield Service(

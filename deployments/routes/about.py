@@ -38,7 +38,7 @@ def install(app: FastAPI, house: House, endpoint: Endpoint) -> None:
     """Beside predict, wherever that is; the root's health is the whole service's."""
 
     async def model_info(request: Request) -> Response:
-        reading.admit(house, request, endpoint)
+        reading.admit(house, request, "predict", "read", endpoint=endpoint)
         return answer(_info(endpoint))
 
     async def health() -> Response:

@@ -15,6 +15,7 @@ from deployments.routes import reading, schema
 from deployments.routes.envelope import PROBLEMS, answer, request_id
 from forewarn.errors import BadInput, ForewarnError, NotFound, TooLarge
 from forewarn.fields import FieldSpec
+from forewarn.keys import Key
 from forewarn.tasks import Classification, Regression
 from forewarn.usecase import UseCase
 
@@ -131,11 +132,11 @@ def _model(app: FastAPI, house: House, endpoint: Endpoint, prefix: str) -> None:
         return answer({"name": endpoint.case.name, "ready": able}, 200 if able else 503)
 
     async def infer(request: Request) -> Response:
-        reading.admit(house, request, endpoint)
+        key = reading.admit(house, request, "predict", endpoint=endpoint)
         _refuse_other(endpoint, request)
         began = perf_counter()
         sent = _sent(reading.json_of(await reading.body_of(request, house.max_body_bytes)))
-        found = await _infer(house, endpoint, sent, request)
+        found = await _infer(house, endpoint, sent, request, key)
         house.meter.took(endpoint.case.name, perf_counter() - began)
         return answer(found)
 
@@ -162,11 +163,13 @@ def _refuse_other(endpoint: Endpoint, request: Request) -> None:
         raise NotFound(f"{endpoint.case.name} {version[:40]} does not answer here; {endpoint.version or 'none'} does")
 
 
-async def _infer(house: House, endpoint: Endpoint, sent: InferenceRequest, request: Request) -> dict[str, Any]:
+async def _infer(
+    house: House, endpoint: Endpoint, sent: InferenceRequest, request: Request, key: Key
+) -> dict[str, Any]:
     rows = _rows(sent.inputs)
     if len(rows) > house.max_rows:
         raise TooLarge(f"{len(rows)} rows in one request; send at most {house.max_rows}, or score a file instead")
-    asked = Asked(rows=rows, single=False, explained=False, request_id=request_id(request))
+    asked = Asked(rows=rows, single=False, explained=False, request_id=request_id(request), key_id=key.id)
     answers = _all_good(await desk.answers(house, endpoint, asked))
     return {
         "model_name": endpoint.case.name,

@@ -58,10 +58,10 @@ def _door(
 ) -> Handler:
     async def predict(request: Request) -> Response:
         began = perf_counter()
-        reading.admit(house, request, endpoint)
+        key = reading.admit(house, request, "predict", endpoint=endpoint)
         house.refuse_overload(endpoint)
         wants_why = explained or reading.flag(request, "explain")
-        asked = await reading.asked(house, request, explained=wants_why, batch=batch)
+        asked = await reading.asked(house, request, key, explained=wants_why, batch=batch)
         if one and not asked.single:
             raise BadInput("this path takes one object; send a list to the same path without /single")
         given = await desk.answers(house, endpoint, asked)

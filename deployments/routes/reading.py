@@ -13,28 +13,29 @@ from deployments.house import House
 from deployments.routes.envelope import header, request_id
 from forewarn import tables
 from forewarn.errors import BadInput, NotAllowed, NotAuthenticated, TooLarge
+from forewarn.keys import Key
 
 WRAPPERS = ("instances", "customers")
 TRUE = ("1", "true", "yes", "on")
 FALSE = ("", "0", "false", "no", "off")
 
 
-def admit(house: House, request: Request, endpoint: Endpoint | None = None) -> None:
-    """Let whoever holds a key in.
+def admit(house: House, request: Request, *scopes: str, endpoint: Endpoint | None = None) -> Key:
+    """Let whoever holds a key with one of the scopes in.
 
     Raises:
         NotAuthenticated: no key; or any trouble with it, where the use case's document wants it so (C4).
-        NotAllowed: a wrong key.
+        NotAllowed: a wrong key, or one that may not do this.
     """
     try:
-        house.doorkeeper.check(header(request, b"x-api-key"))
+        return house.doorkeeper.check(header(request, b"x-api-key"), *scopes)
     except (NotAuthenticated, NotAllowed):
         if endpoint is not None and endpoint.case.api.strict_401:
             raise NotAuthenticated("Unauthorized") from None
         raise
 
 
-async def asked(house: House, request: Request, *, explained: bool, batch: bool = False) -> Asked:
+async def asked(house: House, request: Request, key: Key, *, explained: bool, batch: bool = False) -> Asked:
     """The rows of a request.
 
     Raises:
@@ -46,7 +47,8 @@ async def asked(house: House, request: Request, *, explained: bool, batch: bool 
         raise TooLarge(f"{len(found)} rows in one request; send at most {house.max_rows}, or score a file instead")
     if explained and len(found) > house.max_explained:
         raise TooLarge(f"{len(found)} rows to explain in one request; send at most {house.max_explained}")
-    return Asked(rows=found, single=single and not batch, explained=explained, request_id=request_id(request))
+    single = single and not batch
+    return Asked(rows=found, single=single, explained=explained, request_id=request_id(request), key_id=key.id)
 
 
 def flag(request: Request, name: str) -> bool:

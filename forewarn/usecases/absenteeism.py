@@ -304,6 +304,7 @@ FORECAST = UseCase(
     cleaning=Cleaning(unique_key=False),
     slices=("weekday", "season"),
     gates=Gates(approval="person"),  # C25
+    horizon_days=31,
     advice=(
         Advice(field="workload", says="Look at the work load of these days."),
         Advice(field="distance", says="Offer work from home or a nearer site, where the work allows it."),

@@ -311,6 +311,7 @@ USE_CASE = UseCase(
     ),
     # The risk of a person: somebody looks before a new version speaks (C25).
     gates=Gates(floors={"roc_auc": 0.7}, approval="person"),
+    horizon_days=180,
     api=Api(answer=answer, response=AttritionAnswer),
     advice=(
         Advice(field="OverTime", says="Talk about workload: overtime speaks most for leaving."),

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from forewarn.answers import Api, Batch, EventAnswer, Example, Told, passes_on
 from forewarn.fields import RowModel, YesNo, also, called
-from forewarn.policy import Expectation, Gates
+from forewarn.policy import Expectation, Gates, Retention
 from forewarn.sampling import Columns, chances, pick, rows_of, shift, standard, whole
 from forewarn.tasks import Classification, Costs
 from forewarn.usecase import Advice, Cleaning, UseCase, bounded
@@ -414,6 +414,7 @@ USE_CASE = UseCase(
         Expectation(field="tenure_months", low=60, high=2),
     ),
     gates=Gates(floors={"roc_auc": 0.7}, approval="rule"),  # C25
+    retention=Retention(purge_days=None, archive_days=90),  # C10, S2-71
     api=Api(answer=answer, response=ChurnAnswer, batch=totals, batch_response=ChurnBatch),
     advice=(
         Advice(field="contract", says="Offer a one- or two-year contract: the customer can leave any month."),

@@ -16,10 +16,14 @@ from deployments.coalesce import Coalescer, Lane
 from deployments.endpoint import Endpoint
 from deployments.house import House
 from deployments.meter import Meter
+from deployments.noticeboard import Noticeboard
 from deployments.routes import create_app
 from forewarn import scoring
 from forewarn.feature_store import FeatureStore
-from forewarn.keys import installation_key
+from forewarn.ledger import doors
+from forewarn.ledger.records import Recorder
+from forewarn.ledger.spool import Spool
+from forewarn.ledger.store import Ledger
 from forewarn.package import ModelPackage
 from forewarn.releases import Releases
 from forewarn.scoring import Scores
@@ -37,7 +41,8 @@ def endpoint_of(package: ModelPackage, settings: Settings) -> Endpoint:
         return scoring.score(package, rows, why=lane.why)
 
     coalescer = Coalescer(send, max_group=1000, max_explained=100, groups_in_flight=2, max_waiting=2000)
-    endpoint = Endpoint(package.case, coalescer, Releases(settings.packages), Cache(package.case, seconds=0, rows=0))
+    cache, recorder = Cache(package.case, seconds=0, rows=0), Recorder.of(package.case, settings)
+    endpoint = Endpoint(package.case, coalescer, Releases(settings.packages), cache, recorder)
     endpoint.version, endpoint.card = "v1", package.card
     return endpoint
 
@@ -64,11 +69,14 @@ def apps(
 
 
 def house_of(endpoints: dict[str, Endpoint], default: str, settings: Settings) -> House:
-    installation_key(settings.keys, settings.local_key)
+    doors.installation_key(settings)
+    board = Noticeboard(Ledger.open(settings), settings.notices)
     return House(
         endpoints=endpoints,
         default=default,
-        doorkeeper=Doorkeeper(settings.keys),
+        board=board,
+        doorkeeper=Doorkeeper(board),
+        spool=Spool(settings.spools, most_bytes=2**24),
         store=FeatureStore.open(settings),
         meter=Meter(),
         max_rows=1000,

@@ -13,6 +13,9 @@ from deployments.endpoint import Endpoint
 from deployments.loaded import KEPT, LoadedVersions
 from forewarn import scoring
 from forewarn.errors import NotFound, NotReady, PackageDamaged
+from forewarn.ids import IdKey
+from forewarn.ledger.records import Recorder
+from forewarn.ledger.seals import Seal
 from forewarn.package import ModelPackage
 from forewarn.releases import Releases
 from forewarn.scoring import Scores
@@ -98,7 +101,9 @@ def test_a_damaged_version_changes_nothing_and_may_be_mended(package: ModelPacka
 
 def endpoint_of(case: UseCase, send: Send, releases: Releases) -> Endpoint:
     coalescer = Coalescer(send, max_group=9, max_explained=9, groups_in_flight=1, max_waiting=99)
-    return Endpoint(case, coalescer, releases, Cache(case, seconds=0, rows=0))
+    key = IdKey(bytes(32))
+    recorder = Recorder(case, key, Seal(key.derived("tests")))
+    return Endpoint(case, coalescer, releases, Cache(case, seconds=0, rows=0), recorder)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -12,6 +12,8 @@ from fastapi.testclient import TestClient
 from deployments.house import House
 from forewarn import entities, feature_store, scoring, tables
 from forewarn.errors import StoreUnavailable
+from forewarn.ledger.audit import By
+from forewarn.ledger.doors import Doors
 from forewarn.package import ModelPackage
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
@@ -39,13 +41,32 @@ def test_no_key_is_401_and_a_wrong_one_403(client: TestClient) -> None:
     assert (none.status_code, problem(none)["type"]) == (401, "NotAuthenticated")
 
 
-def test_a_key_that_is_taken_away_no_longer_opens(
-    client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_that_is_revoked_no_longer_opens(client: TestClient, house: House, settings: Settings) -> None:
     assert client.post("/predict", json=GOOD).status_code == 200
-    monkeypatch.setattr("deployments.auth.REREAD_SECONDS", 0.0)
-    settings.keys.write_text("{}")
+    doors = Doors.of(settings)
+    doors.revoke(doors.listed()[0]["id"], By(actor="operator"), at=datetime.now(UTC))
+    house.board.look()
     assert client.post("/predict", json=GOOD).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("scope", "opened"),
+    [
+        ("predict", {"/predict": 200, "/explain": 200, "/model_info": 200}),
+        ("read", {"/predict": 403, "/model_info": 200}),
+        ("decide", {"/predict": 403, "/explain": 403, "/model_info": 403}),
+    ],
+)
+def test_a_key_opens_the_doors_that_its_scopes_name(
+    client: TestClient, house: House, settings: Settings, scope: str, opened: dict[str, int]
+) -> None:
+    key, _ = Doors.of(settings).create("some", [scope], By(actor="operator"), at=datetime.now(UTC))
+    house.board.look()
+    client.headers["X-API-Key"] = key
+    for path, status in opened.items():
+        told = client.get(path) if path == "/model_info" else client.post(path, json=GOOD)
+        assert told.status_code == status, path
+        assert status == 200 or "this API key may" in problem(told)["error"]
 
 
 @pytest.mark.requirement("C1")

@@ -15,7 +15,18 @@ def test_home_is_in_the_project_unless_the_environment_says_otherwise(monkeypatc
 
 def test_two_homes_share_no_path(tmp_path: Path) -> None:
     one, two = Settings(home=tmp_path / "one"), Settings(home=tmp_path / "two")
-    for name in ("mlflow_uri", "artifacts", "packages", "searches", "keys", "local_key", "running"):
+    for name in (
+        "mlflow_uri",
+        "artifacts",
+        "packages",
+        "searches",
+        "ledger",
+        "spools",
+        "notices",
+        "audit_key",
+        "local_key",
+        "running",
+    ):
         assert getattr(one, name) != getattr(two, name)
 
 

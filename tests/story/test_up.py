@@ -36,9 +36,10 @@ def home(tmp_path: Path) -> Settings:
 
 def environment(home: Settings) -> dict[str, str]:
     ports = {"FOREWARN_PORT": str(home.port), "FOREWARN_DASHBOARD_PORT": str(home.dashboard_port)}
+    servers = {"FOREWARN_LEDGER_URI": home.ledger_uri, "FOREWARN_REDIS_URL": home.redis_url}
     foreign = (*cluster.PORTS, *cluster.FILES, machine.MARK, "RAY_ADDRESS")
     kept = {name: value for name, value in os.environ.items() if name not in foreign}
-    return {**kept, "FOREWARN_HOME": str(home.home), **ports}
+    return {**kept, "FOREWARN_HOME": str(home.home), **ports, **servers}
 
 
 @contextmanager

@@ -1,0 +1,98 @@
+"""A prediction's line in the ledger, as the service writes it: of a person nothing but a pseudonym."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from forewarn import ids
+from forewarn.fields import Row
+from forewarn.ids import IdKey
+from forewarn.ledger.seals import Seal
+from forewarn.settings import Settings
+from forewarn.usecase import UseCase
+
+DIGEST_BYTES = 16
+SEALING = "sealed fields"
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circumstances:
+    """What lines of one request share.
+
+    Attributes:
+        key_id: of the API key that asked.
+        at: as `databases.written`.
+    """
+
+    key_id: str
+    at: str
+
+
+class Recorder:
+    """Knows what of a use case's rows may be written down, and how."""
+
+    def __init__(self, case: UseCase, id_key: IdKey, seal: Seal):
+        self._case, self._id_key, self._seal = case, id_key, seal
+        hidden = case.protected | case.sensitive
+        self._plain = [(spec.name, spec.wire) for spec in case.fields if spec.name not in hidden | {case.key}]
+        sealed = hidden - {case.key} if case.retention.sensitive == "sealed" else frozenset()
+        self._hidden = [(spec.name, spec.wire) for spec in case.fields if spec.name in sealed]
+        self._inputs = [spec.name for spec in case.inputs]
+
+    @classmethod
+    def of(cls, case: UseCase, settings: Settings) -> "Recorder":
+        """With this installation's secrets."""
+        id_key = IdKey.open(settings.id_key, settings.id_secret.get_secret_value())
+        return cls(case, id_key, Seal(id_key.derived(SEALING)))
+
+    def subject(self, row: Row) -> str | None:
+        """The pseudonym of whom a validated row is about; None if it names nobody."""
+        subject = ids.text_of(row[self._case.key]) if self._case.key else None
+        return self._id_key.pseudonym(self._case.name, subject) if subject else None
+
+    def among(self, subjects: frozenset[str], rows: Sequence[Row]) -> list[int]:
+        """Which of the rows are about one of these, under whatever secret that was written down."""
+        return [index for index, row in enumerate(rows) if not subjects.isdisjoint(self._known_as(row))]
+
+    def _known_as(self, row: Row) -> list[str]:
+        subject = ids.text_of(row[self._case.key]) if self._case.key else None
+        return self._id_key.pseudonyms(self._case.name, subject) if subject else []
+
+    def digest(self, row: Row) -> bytes:
+        """What the model may read of a row, as 16 bytes that tell nothing (C11)."""
+        return blake2b(orjson.dumps([row[name] for name in self._inputs]), digest_size=DIGEST_BYTES).digest()
+
+    def line(self, row: Row, answer: Mapping[str, Any], about: Circumstances) -> Line:
+        """Of a validated row and its answer."""
+        hidden = {wire: value for name, wire in self._hidden if (value := row[name]) is not None}
+        event = "probability" in answer
+        return {
+            "id": answer["prediction_id"],
+            "use_case": self._case.name,
+            "subject": self.subject(row),
+            "fields": {wire: value for name, wire in self._plain if (value := row[name]) is not None},
+            "sealed": self._seal.shut(hidden) if hidden else None,
+            "digest": self.digest(row).hex(),
+            "score": answer["probability" if event else "prediction"],
+            "event": answer["event"] if event else None,
+            "level": answer["risk_level"] if event else None,
+            "version": answer["model_version"],
+            "route": answer["served_from"],
+            "key_id": about.key_id,
+            "at": about.at,
+        }
+
+    def seen(self, fields: str | None, sealed: str | None) -> Row:
+        """The row again, of a line's two columns.
+
+        Raises:
+            StateDamaged: the secret that it was sealed under was retired.
+        """
+        plain: Row = orjson.loads(fields) if fields else {}
+        hidden: Row = self._seal.open(sealed) if sealed else {}
+        return {**plain, **hidden}

@@ -1,0 +1,160 @@
+"""The ledger's tables. Times are text of one width in UTC (`databases.written`), so that their order is time's.
+
+A subject is its pseudonym (`ids.IdKey`); raw ids, protected and sensitive values stand in no column: what the model saw
+of the latter is in `sealed`, readable with the installation's secret only.
+"""
+
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, String, Table, Text
+
+ID, PSEUDONYM, NAME, TIME = String(32), String(64), String(128), String(27)
+
+METADATA = MetaData()
+# The newest migration.
+REVISION = "0001"
+
+# One line for each answered row. `fields`, `sealed`, `subject` and `score` are null once purged or erased; the rest of
+# the line stays, so that the count of what was answered stays true.
+PREDICTIONS = Table(
+    "predictions",
+    METADATA,
+    Column("id", ID, primary_key=True),
+    Column("use_case", NAME, nullable=False),
+    Column("subject", PSEUDONYM),
+    Column("fields", Text),
+    Column("sealed", Text),
+    Column("digest", ID),
+    Column("score", Double),
+    Column("event", Boolean),
+    Column("level", String(32)),
+    Column("version", NAME, nullable=False),
+    Column("route", String(32), nullable=False),
+    Column("latency_ms", Double, nullable=False),
+    Column("key_id", ID, nullable=False),
+    Column("at", TIME, nullable=False),
+    Column("erased_at", TIME),
+    Index("predictions_of_subject", "subject", "use_case", "at"),
+    Index("predictions_in_time", "use_case", "at"),
+)
+
+# What came true. A correction is a further line; the one received last counts. By prediction, or by subject and date.
+OUTCOMES = Table(
+    "outcomes",
+    METADATA,
+    Column("id", ID, primary_key=True),
+    Column("use_case", NAME, nullable=False),
+    Column("prediction_id", ID),
+    Column("subject", PSEUDONYM),
+    Column("label", Double),
+    Column("seen_at", TIME, nullable=False),
+    Column("received_at", TIME, nullable=False),
+    Column("key_id", ID, nullable=False),
+    Index("outcomes_of_prediction", "prediction_id"),
+    Index("outcomes_of_subject", "subject", "use_case", "seen_at"),
+)
+
+# What a person did about a prediction, and why (S1-39). `reason` is null once its subject was erased.
+DECISIONS = Table(
+    "decisions",
+    METADATA,
+    Column("id", ID, primary_key=True),
+    Column("use_case", NAME, nullable=False),
+    Column("prediction_id", ID, nullable=False),
+    Column("subject", PSEUDONYM),
+    Column("action", String(256), nullable=False),
+    Column("overrides", Boolean, nullable=False),
+    Column("reason", Text),
+    Column("person", NAME, nullable=False),
+    Column("key_id", ID, nullable=False),
+    Column("at", TIME, nullable=False),
+    Index("decisions_of_prediction", "prediction_id"),
+    Index("decisions_in_time", "use_case", "at"),
+)
+
+# Who wants neither to be scored nor logged.
+OPT_OUTS = Table(
+    "opt_outs",
+    METADATA,
+    Column("use_case", NAME, primary_key=True),
+    Column("subject", PSEUDONYM, primary_key=True),
+    Column("since", TIME, nullable=False),
+)
+
+# Tombstones: what of this subject is older than `at` is never to be written again.
+ERASURES = Table(
+    "erasures",
+    METADATA,
+    Column("id", ID, primary_key=True),
+    Column("use_case", NAME, nullable=False),
+    Column("subject", PSEUDONYM, nullable=False),
+    Column("at", TIME, nullable=False),
+    Column("receipt", Text, nullable=False),
+    Index("erasures_of_subject", "subject", "use_case"),
+)
+
+# Files that batch jobs wrote: an erasure goes through them too.
+BATCHES = Table(
+    "batches",
+    METADATA,
+    Column("id", ID, primary_key=True),
+    Column("use_case", NAME, nullable=False),
+    Column("version", NAME, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("scored", Integer, nullable=False),
+    Column("rejected", Integer, nullable=False),
+    Column("opted_out", Integer, nullable=False),
+    Column("at", TIME, nullable=False),
+    Index("batches_in_time", "use_case", "at"),
+)
+
+# The audit log, append-only: each line's `hash` covers the line and the hash before it. What it says of a person is in
+# `sealed`, under that person's key in SUBJECT_KEYS; without the key it says nothing, and the chain still holds.
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", TIME, nullable=False),
+    Column("actor", NAME, nullable=False),
+    Column("key_id", ID, nullable=False),
+    Column("act", String(64), nullable=False),
+    Column("about", Text, nullable=False),
+    Column("subject_key", ID),
+    Column("sealed", Text),
+    Column("hash", PSEUDONYM, nullable=False),
+)
+
+SUBJECT_KEYS = Table(
+    "subject_keys",
+    METADATA,
+    Column("id", ID, primary_key=True),
+    Column("use_case", NAME, nullable=False),
+    Column("subject", PSEUDONYM, nullable=False),
+    Column("secret", PSEUDONYM, nullable=False),
+    Index("subject_keys_of_subject", "subject", "use_case", unique=True),
+)
+
+# SHA-256 of 256 random bits: nothing to guess. `scopes` are words with a blank between them.
+API_KEYS = Table(
+    "api_keys",
+    METADATA,
+    Column("id", ID, primary_key=True),
+    Column("name", NAME, nullable=False),
+    Column("hash", PSEUDONYM, nullable=False, unique=True),
+    Column("scopes", String(256), nullable=False),
+    Column("per_minute", Integer),
+    Column("created_at", TIME, nullable=False),
+    Column("created_by", NAME, nullable=False),
+    Column("expires_at", TIME),
+    Column("revoked_at", TIME),
+    Column("last_used_at", TIME),
+    Column("rotated_to", ID),
+)
+
+# Two numbers: of the newest audit line, and of changes to what every replica must know (keys, opt-outs, erasures). To
+# raise one takes the row's lock, on SQLite the file's, so that whoever raises it is alone.
+COUNTERS = Table(
+    "counters",
+    METADATA,
+    Column("name", String(32), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+AUDITED, CHANGED = "audited", "changed"
