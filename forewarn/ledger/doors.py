@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -168,5 +169,6 @@ def installation_key(settings: Settings) -> str:
         LedgerUnavailable: it cannot be let in now.
     """
     key = keys.local(settings.local_key, given=settings.api_key.get_secret_value())
-    Doors.of(settings).install(key, By(actor=settings.whoami), at=datetime.now(UTC))
+    with closing(Ledger.open(settings)) as ledger:
+        Doors.of(settings, ledger).install(key, By(actor=settings.whoami), at=datetime.now(UTC))
     return key
