@@ -4,7 +4,7 @@ from collections import Counter as Tally
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 # S2-50.
 LATENCY_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
@@ -36,6 +36,14 @@ class Meter:
         self._amount = Histogram(
             "forewarn_amount", "Answers about amounts.", ("use_case",), buckets=AMOUNT, registry=registry
         )
+
+        self._waiting = Gauge("forewarn_spool_bytes", "Predictions that wait for the ledger.", registry=registry)
+        self._reachable = Gauge("forewarn_ledger_reachable", "Whether it answered last.", registry=registry)
+
+    def waits(self, size: int, *, reachable: bool) -> None:
+        """So many bytes of predictions are on this replica's disk still."""
+        self._waiting.set(size)
+        self._reachable.set(reachable)
 
     def answered(self, answers: Iterable[Mapping[str, Any]]) -> None:
         """These rows have their answers."""

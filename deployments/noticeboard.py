@@ -17,11 +17,15 @@ RETRY_SECONDS = 2.0
 
 
 class Noticeboard:
-    """The newest notices, and the key ring that they make up."""
+    """The newest notices, and the key ring that they make up.
+
+    Attributes:
+        reachable: whether the ledger answered last time.
+    """
 
     def __init__(self, ledger: Ledger, kept: Path):
         self._ledger, self._kept = ledger, kept
-        self._away = False
+        self.reachable = True
         self._put_up(self._of_before())
         self.look()
 
@@ -30,11 +34,11 @@ class Noticeboard:
         try:
             found = notices.read(self._ledger, self.now.number)
         except LedgerUnavailable as error:
-            if not self._away:
+            if self.reachable:
                 log.warning("keys and opt-outs stay as they were: %s", error)
-            self._away = True
+            self.reachable = False
             return False
-        self._away = False
+        self.reachable = True
         if found:
             self._put_up(found)
             found.save(self._kept)

@@ -20,6 +20,13 @@ class ModelHealth(BaseModel):
     model_version: str | None
 
 
+class LedgerHealth(BaseModel):
+    """Of the ledger as this replica sees it. While it is away, predictions wait on disk."""
+
+    reachable: bool
+    waiting_bytes: int
+
+
 class Health(BaseModel):
     """S2-41, C36; and beside these what the default use case's own document wants (S3-05)."""
 
@@ -28,6 +35,7 @@ class Health(BaseModel):
     status: Literal["healthy", "degraded"]
     model_loaded: bool
     models: dict[str, ModelHealth]
+    ledger: LedgerHealth
     uptime_seconds: float
     version: str
     timestamp: str
@@ -45,6 +53,7 @@ def install(app: FastAPI, house: House) -> None:
 
     @app.get("/metrics", summary="Counts for Prometheus", tags=["service"], response_class=PlainTextResponse)
     async def metrics() -> Response:
+        house.meter.waits(house.spool.waiting_bytes, reachable=house.board.reachable)
         return Response(house.meter.page(), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/health", summary="Alive? Always 200 while it is", tags=["service"], response_model=Health)
@@ -68,6 +77,7 @@ def _health(app: FastAPI, house: House) -> dict[str, Any]:
             name: {"model_loaded": bool(endpoint.version), "model_version": endpoint.version}
             for name, endpoint in house.endpoints.items()
         },
+        "ledger": {"reachable": house.board.reachable, "waiting_bytes": house.spool.waiting_bytes},
         "uptime_seconds": round(monotonic() - house.since, 3),
         "version": app.version,
         "timestamp": now(default),
