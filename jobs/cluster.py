@@ -58,7 +58,14 @@ RAY_ENVIRONMENT = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
 }
 # Settings that say where things are, and that a job takes from the environment of the cluster.
-ELSEWHERE = ("FOREWARN_TRACKING_URI", "FOREWARN_FEATURES_URI", "FOREWARN_SOURCE_PASSWORD")
+ELSEWHERE = (
+    "FOREWARN_TRACKING_URI",
+    "FOREWARN_FEATURES_URI",
+    "FOREWARN_LEDGER_URI",
+    "FOREWARN_ID_SECRET",
+    "FOREWARN_AUDIT_SECRET",
+    "FOREWARN_SOURCE_PASSWORD",
+)
 # One each per cluster; Ray's fixed defaults would keep a second home on this machine from starting.
 PORTS = (
     "RAY_SERVE_HAPROXY_METRICS_PORT",
@@ -78,7 +85,9 @@ FILES = {
 
 def elsewhere(settings: Settings, mark: str) -> str:
     """What a job must find as here, in a form that can be compared and not read: a digest, keyed by this start's id."""
-    values = (settings.tracking_uri, settings.features_uri, os.environ.get(sources.PASSWORD, ""))
+    uris = (settings.tracking_uri, settings.features_uri, settings.ledger_uri)
+    known = (settings.id_secret.get_secret_value(), settings.audit_secret.get_secret_value())
+    values = (*uris, *known, os.environ.get(sources.PASSWORD, ""))
     return hmac.new(mark.encode(), "\0".join(values).encode(), "sha256").hexdigest()
 
 
