@@ -40,7 +40,9 @@ class House:
 
         Raises:
             Overloaded: not one more row could wait.
+            NotRecorded: its answer could not be written down.
         """
+        self.spool.refuse_full()
         if endpoint.case.otherwise is None:
             endpoint.refuse_overload()
 

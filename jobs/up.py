@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from forewarn import usecases
 from forewarn.errors import BadInput, CannotStart
-from forewarn.ledger import doors
+from forewarn.ledger import doors, shipper
 from forewarn.releases import Releases
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
@@ -75,6 +75,7 @@ def up(
             application.deploy(found["dashboard"])
         _welcome(application, key, found["dashboard"])
         signal.pause()
+    shipper.drain(settings)
     terminal.console.print("[green]✓[/] Stopped what was started here, and nothing else")
 
 

@@ -8,6 +8,7 @@ Whoever comes second ends at once; the first ends when no process that spools is
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,15 @@ ERASED = schema.ERASURES.c
 NEWEST_ERASURES = sa.select(ERASED.subject, sa.func.max(ERASED.at).label("at")).group_by(ERASED.subject)
 ADD_JSON = _adding_json()
 ADD_CELLS = str(sqlite.insert(schema.PREDICTIONS).on_conflict_do_nothing().compile(dialect=sqlite.dialect()))
+
+
+def drain(settings: Settings) -> None:
+    """Once, what dead processes have left; where somebody ships already, or the ledger is away, it stays for later."""
+    lock = Lock(settings.spools / LOCK)
+    if settings.spools.exists() and lock.take():
+        with closing(Ledger.open(settings)) as ledger, suppress(LedgerUnavailable):
+            Shipper(ledger, settings.spools).ship()
+        lock.free()
 
 
 def run(settings: Settings) -> None:

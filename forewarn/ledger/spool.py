@@ -42,6 +42,18 @@ class Spool:
         self.waiting_bytes = 0
         self._warned = False
 
+    def refuse_full(self) -> None:
+        """Before anything is done for an answer that could not be written down.
+
+        Raises:
+            NotRecorded: it takes no more.
+        """
+        if self.waiting_bytes >= self._most:
+            raise NotRecorded(
+                f"{self.waiting_bytes} bytes of predictions wait for the ledger, which does not take them; "
+                "nothing more is answered until it does"
+            )
+
     def append(self, lines: Sequence[Mapping[str, Any]], **shared: Any) -> None:
         """Write them down, each with what they share.
 
@@ -52,11 +64,7 @@ class Spool:
             self._write(b"".join([orjson.dumps({**line, **shared}, option=ENDED) for line in lines]))
 
     def _write(self, told: bytes) -> None:
-        if self.waiting_bytes + len(told) > self._most:
-            raise NotRecorded(
-                f"{self.waiting_bytes} bytes of predictions wait for the ledger, which does not take them; "
-                "nothing more is answered until it does"
-            )
+        self.refuse_full()
         try:
             if self._file is None:
                 self._file = os.open(self._folder / CURRENT, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -103,7 +103,7 @@ def test_a_dead_process_s_lines_are_adopted_half_a_line_is_set_apart(
 
 def test_while_the_ledger_is_away_lines_wait_up_to_the_limit(spools: Path, lines: list[Line]) -> None:
     size = len(orjson.dumps({**lines[0], "latency_ms": 1.0})) + 1
-    full = Spool(spools, most_bytes=2 * size + 10)
+    full = Spool(spools, most_bytes=2 * size)
     away = Shipper(Ledger("postgresql://me@127.0.0.1:1/none"), spools)
     for _ in range(2):
         full.append(lines[:1], latency_ms=1.0)
@@ -183,6 +183,17 @@ def test_one_process_ships_for_a_node_and_ends_when_nothing_is_left(
         own.append(lines[:1], latency_ms=1.0)
         own.close()
         assert first.wait(timeout=20) == 0
+
+
+def test_what_is_left_at_the_end_is_shipped_once(
+    ledger: Ledger, settings: Settings, spools: Path, lines: list[Line]
+) -> None:
+    own = Spool(spools, most_bytes=2**20)
+    own.append(lines, latency_ms=1.0)
+    own.close()
+    shipper.drain(settings)
+    assert len(in_ledger(ledger)) == 3
+    shipper.drain(settings.model_copy(update={"ledger_uri": "postgresql://me@127.0.0.1:1/none"}))
 
 
 @pytest.mark.requirement("S0-19")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -11,6 +12,8 @@ import sqlalchemy as sa
 
 from forewarn import usecases
 from forewarn.ledger import schema
+from forewarn.ledger.audit import By
+from forewarn.ledger.doors import Doors
 from forewarn.ledger.store import Ledger
 from forewarn.usecase import UseCase
 from jobs import cluster
@@ -91,6 +94,24 @@ def files(service: Service) -> Iterator[Path]:
         for path in folder.rglob("*"):
             if path.is_file() and not path.is_symlink() and path.stat().st_size < LARGEST:
                 yield path
+
+
+@pytest.mark.requirement("S1-33")
+def test_a_key_counts_and_no_longer_counts_within_five_seconds(service: Service) -> None:
+    row, by, doors = planted(usecases.get("attrition")), By(actor="operator"), Doors.of(service.settings)
+    key, key_id = doors.create("for a while", ["predict"], by, at=datetime.now(UTC))
+
+    def status() -> int:
+        return service.client.post("/predict", json=row, headers={"X-API-Key": key}).status_code
+
+    until(lambda: status() == 200, seconds=5, what="it opens")
+    doors.revoke(key_id, by, at=datetime.now(UTC))
+    until(lambda: status() == 403, seconds=5, what="it opens nothing any more")
+
+    def last_used() -> str | None:
+        return next(one["last_used_at"] for one in doors.listed() if one["id"] == key_id)
+
+    until(last_used, seconds=20, what="it is known when it was last used")
 
 
 def test_a_shipper_that_dies_is_replaced(service: Service) -> None:
