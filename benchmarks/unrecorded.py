@@ -12,8 +12,8 @@ from deployments.ingress import Ingress
 class Unrecorded(Ingress):
     """Accounts for nothing."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    async def __init__(self, *args: Any) -> None:  # type: ignore[misc]
+        await super().__init__(*args)  # type: ignore[misc]
         for endpoint in self._house.endpoints.values():
             endpoint.recorder.line = _nothing  # type: ignore[method-assign]
         self._house.spool.append = _nothing  # type: ignore[method-assign, assignment]
