@@ -13,11 +13,12 @@ from deployments.coalesce import Lane
 from deployments.endpoint import Endpoint
 from deployments.house import House
 from deployments.ids import new_id
+from deployments.scribe import Entry
 from forewarn import answering, feature_store, scoring
 from forewarn.answers import StoredFeatures
 from forewarn.databases import written
 from forewarn.errors import ForewarnError, MissingField, NotReady, OptedOut, Overloaded, StoreUnavailable
-from forewarn.ledger.records import Circumstances, Line
+from forewarn.ledger.records import Circumstances
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Asked:
         single: one object came, and one object goes back.
         key_id: whose API key it came with.
         began: on `perf_counter`.
-        lines: what is to be written down of it.
+        entries: what is to be written down of it.
     """
 
     rows: list[Any]
@@ -41,7 +42,7 @@ class Asked:
     request_id: str
     key_id: str
     began: float = field(default_factory=perf_counter)
-    lines: list[Line] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
 
 
 async def answers(house: House, endpoint: Endpoint, asked: Asked) -> list[Given]:
@@ -65,7 +66,7 @@ async def answers(house: House, endpoint: Endpoint, asked: Asked) -> list[Given]
             told = [error] * len(places)  # the other profile's rows have their answers
         given |= dict(zip(places, told, strict=True))
     _count(house, asked, profiles, given)
-    house.spool.append(asked.lines, latency_ms=round((perf_counter() - asked.began) * 1000, 3))
+    await house.scribe.record(asked.entries, asked.began)
     return [given[place] for place in range(len(asked.rows))]
 
 
@@ -130,12 +131,12 @@ def _without_opted_out(
 def _signed(
     endpoint: Endpoint, rows: scoring.Rows, said: list[dict[str, Any]], served_from: str, asked: Asked, now: datetime
 ) -> list[dict[str, Any]]:
-    """Answers with their ids; and the lines that will be written down of them."""
+    """Answers with their ids; and what will be written down of them."""
     about = Circumstances(key_id=asked.key_id, at=written(now))
     signed = [
         {**one, "served_from": served_from, "prediction_id": new_id(), "request_id": asked.request_id} for one in said
     ]
-    asked.lines.extend(endpoint.recorder.line(row, one, about) for row, one in zip(rows.values, signed, strict=True))
+    asked.entries.extend((endpoint.recorder, row, one, about) for row, one in zip(rows.values, signed, strict=True))
     return signed
 
 

@@ -18,6 +18,7 @@ from deployments.house import House
 from deployments.meter import Meter
 from deployments.noticeboard import Noticeboard
 from deployments.routes import create_app
+from deployments.scribe import Scribe
 from forewarn import usecases
 from forewarn.feature_store import FeatureStore
 from forewarn.ledger.doors import Doors
@@ -61,6 +62,7 @@ class Ingress:
             board=board,
             doorkeeper=doorkeeper,
             spool=spool,
+            scribe=Scribe(spool),
             store=FeatureStore.open(settings),
             meter=Meter(),
             **{name: door[name] for name in ("max_rows", "max_explained", "max_body_bytes", "cors_origins")},

@@ -67,7 +67,7 @@ class Recorder:
         """What the model may read of a row, as 16 bytes that tell nothing (C11)."""
         return blake2b(orjson.dumps([row[name] for name in self._inputs]), digest_size=DIGEST_BYTES).digest()
 
-    def line(self, row: Row, answer: Mapping[str, Any], about: Circumstances) -> Line:
+    def line(self, row: Row, answer: Mapping[str, Any], about: Circumstances, *, latency_ms: float) -> Line:
         """Of a validated row and its answer."""
         hidden = {wire: value for name, wire in self._hidden if (value := row[name]) is not None}
         event = "probability" in answer
@@ -83,6 +83,7 @@ class Recorder:
             "level": answer["risk_level"] if event else None,
             "version": answer["model_version"],
             "route": answer["served_from"],
+            "latency_ms": latency_ms,
             "key_id": about.key_id,
             "at": about.at,
         }

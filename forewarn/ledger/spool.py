@@ -54,14 +54,14 @@ class Spool:
                 "nothing more is answered until it does"
             )
 
-    def append(self, lines: Sequence[Mapping[str, Any]], **shared: Any) -> None:
-        """Write them down, each with what they share.
+    def append(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Write them down.
 
         Raises:
             NotRecorded: the disk or the spool is full; none of them is written.
         """
         if lines:
-            self._write(b"".join([orjson.dumps({**line, **shared}, option=ENDED) for line in lines]))
+            self._write(b"".join([orjson.dumps(line, option=ENDED) for line in lines]))
 
     def _write(self, told: bytes) -> None:
         self.refuse_full()

@@ -18,6 +18,7 @@ from deployments.house import House
 from deployments.meter import Meter
 from deployments.noticeboard import Noticeboard
 from deployments.routes import create_app
+from deployments.scribe import Scribe
 from forewarn import scoring
 from forewarn.feature_store import FeatureStore
 from forewarn.ledger import doors
@@ -71,12 +72,14 @@ def apps(
 def house_of(endpoints: dict[str, Endpoint], default: str, settings: Settings) -> House:
     doors.installation_key(settings)
     board = Noticeboard(Ledger.open(settings), settings.notices)
+    spool = Spool(settings.spools, most_bytes=2**24)
     return House(
         endpoints=endpoints,
         default=default,
         board=board,
         doorkeeper=Doorkeeper(board),
-        spool=Spool(settings.spools, most_bytes=2**24),
+        spool=spool,
+        scribe=Scribe(spool),
         store=FeatureStore.open(settings),
         meter=Meter(),
         max_rows=1000,

@@ -33,7 +33,7 @@ def line(case: UseCase, settings: Settings, number: int, seed: int = 1) -> Line:
     answer = {**ANSWER, "prediction": 1.5, "prediction_id": f"{number:032}"}
     if case.task.metric != "roc_auc":
         answer = {name: answer[name] for name in ("model_version", "served_from", "prediction", "prediction_id")}
-    return Recorder.of(case, settings).line(row, answer, ABOUT)
+    return Recorder.of(case, settings).line(row, answer, ABOUT, latency_ms=3.5)
 
 
 @pytest.fixture
@@ -66,13 +66,15 @@ def in_ledger(ledger: Ledger) -> list[dict[str, object]]:
 
 
 def test_what_was_spooled_is_in_the_ledger_once(ledger: Ledger, own: Spool, spools: Path, lines: list[Line]) -> None:
-    own.append(lines, latency_ms=3.5)
+    own.append(lines)
     ships = Shipper(ledger, spools)
     assert ships.ship() == 0, "a segment that is written to is left alone"
     own.turn()
     assert ships.ship() == 3
     assert ships.ship() == 0
-    own.append(lines, latency_ms=9.0)  # as after a crash between the commit and the segment's end
+    own.append(
+        [{**one, "latency_ms": 9.0} for one in lines]
+    )  # as after a crash between the commit and the segment's end
     own.turn()
     assert ships.ship() == 3
     found = in_ledger(ledger)
@@ -88,7 +90,7 @@ def test_a_dead_process_s_lines_are_adopted_half_a_line_is_set_apart(
     code = (
         "import sys, os, signal, orjson; from pathlib import Path; from forewarn.ledger.spool import Spool\n"
         f"spool = Spool(Path({str(spools)!r}), most_bytes=2**20)\n"
-        "spool.append(orjson.loads(sys.stdin.read()), latency_ms=1.0)\n"
+        "spool.append(orjson.loads(sys.stdin.read()))\n"
         'os.write(spool._file, b\'{"id": "half\')\n'
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -102,35 +104,35 @@ def test_a_dead_process_s_lines_are_adopted_half_a_line_is_set_apart(
 
 
 def test_while_the_ledger_is_away_lines_wait_up_to_the_limit(spools: Path, lines: list[Line]) -> None:
-    size = len(orjson.dumps({**lines[0], "latency_ms": 1.0})) + 1
+    size = len(orjson.dumps(lines[0])) + 1
     full = Spool(spools, most_bytes=2 * size)
     away = Shipper(Ledger("postgresql://me@127.0.0.1:1/none"), spools)
     for _ in range(2):
-        full.append(lines[:1], latency_ms=1.0)
+        full.append(lines[:1])
         full.turn()
         with pytest.raises(LedgerUnavailable):
             away.ship()
     with pytest.raises(NotRecorded, match="wait for the ledger"):
-        full.append(lines[:1], latency_ms=1.0)
+        full.append(lines[:1])
     assert len(spool.segments(full._folder)) == 2
     full.close()
 
 
 def test_room_is_made_when_the_ledger_is_back(ledger: Ledger, spools: Path, lines: list[Line]) -> None:
-    size = len(orjson.dumps({**lines[0], "latency_ms": 1.0})) + 1
+    size = len(orjson.dumps(lines[0])) + 1
     full = Spool(spools, most_bytes=size)
-    full.append(lines[:1], latency_ms=1.0)
+    full.append(lines[:1])
     full.turn()
     assert Shipper(ledger, spools).ship() == 1
     full.turn()
-    full.append(lines[1:2], latency_ms=1.0)
+    full.append(lines[1:2])
     full.close()
 
 
 def test_a_line_that_the_database_refuses_does_not_stop_the_others(
     ledger: Ledger, own: Spool, spools: Path, lines: list[Line]
 ) -> None:
-    own.append([lines[0], {**lines[1], "version": None}, lines[2]], latency_ms=1.0)
+    own.append([lines[0], {**lines[1], "version": None}, lines[2]])
     own.turn()
     assert Shipper(ledger, spools).ship() == 2
     assert [row["id"] for row in in_ledger(ledger)] == [lines[0]["id"], lines[2]["id"]]
@@ -143,7 +145,7 @@ def test_what_comes_late_of_an_erased_person_keeps_nothing_personal(
     tomb = {"id": "e", "use_case": "attrition", "subject": lines[0]["subject"], "at": written(NOW), "receipt": "{}"}
     with ledger.begin() as connection:
         connection.execute(sa.insert(schema.ERASURES), tomb)
-    own.append([lines[0], {**lines[1], "at": "2026-11-28"}], latency_ms=1.0)
+    own.append([lines[0], {**lines[1], "at": "2026-11-28"}])
     own.turn()
     Shipper(ledger, spools).ship()
     late, anew = in_ledger(ledger)
@@ -156,13 +158,13 @@ def test_a_full_disk_takes_back_what_it_took_of_a_line(
     spools: Path, lines: list[Line], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = Spool(spools, most_bytes=2**20)
-    own.append(lines[:1], latency_ms=1.0)
+    own.append(lines[:1])
     write = os.write
     monkeypatch.setattr(spool.os, "write", lambda file, told: write(file, told[:5]))
     with pytest.raises(NotRecorded, match="cannot be written down"):
-        own.append(lines[1:2], latency_ms=1.0)
+        own.append(lines[1:2])
     monkeypatch.undo()
-    own.append(lines[2:], latency_ms=1.0)
+    own.append(lines[2:])
     told = (own._folder / spool.CURRENT).read_bytes().splitlines()
     assert [orjson.loads(one)["id"] for one in told] == [lines[0]["id"], lines[2]["id"]]
     own.close()
@@ -175,12 +177,12 @@ def test_one_process_ships_for_a_node_and_ends_when_nothing_is_left(
     environment = {**os.environ, "FOREWARN_HOME": str(settings.home), "FOREWARN_LEDGER_URI": settings.ledger_uri}
     command = [sys.executable, "-m", "forewarn.ledger.shipper"]
     with subprocess.Popen(command, env=environment) as first:
-        own.append(lines, latency_ms=1.0)
+        own.append(lines)
         own.turn()
         until(lambda: len(in_ledger(ledger)) == 3, seconds=20, what="the lines are shipped")
         assert subprocess.run(command, env=environment, timeout=20, check=True).returncode == 0, "the second ends"
         assert first.poll() is None
-        own.append(lines[:1], latency_ms=1.0)
+        own.append(lines[:1])
         own.close()
         assert first.wait(timeout=20) == 0
 
@@ -189,7 +191,7 @@ def test_what_is_left_at_the_end_is_shipped_once(
     ledger: Ledger, settings: Settings, spools: Path, lines: list[Line]
 ) -> None:
     own = Spool(spools, most_bytes=2**20)
-    own.append(lines, latency_ms=1.0)
+    own.append(lines)
     own.close()
     shipper.drain(settings)
     assert len(in_ledger(ledger)) == 3
@@ -202,13 +204,15 @@ def test_what_is_left_at_the_end_is_shipped_once(
 def test_a_line_tells_neither_who_nor_what_is_sensitive(case: UseCase, settings: Settings) -> None:
     row = scoring.validate(case, case.sample(1, seed=1)).values[0]
     secret = {name: f"planted-{name}" for name in case.untold if name}
-    told = orjson.dumps(Recorder.of(case, settings).line({**row, **secret}, {**ANSWER, "prediction_id": "p"}, ABOUT))
+    told = orjson.dumps(
+        Recorder.of(case, settings).line({**row, **secret}, {**ANSWER, "prediction_id": "p"}, ABOUT, latency_ms=1.0)
+    )
     assert b"planted" not in told
 
 
 def test_what_the_model_saw_can_be_read_again_with_the_secret(attrition: UseCase, settings: Settings) -> None:
     recorder, row = Recorder.of(attrition, settings), scoring.validate(attrition, attrition.sample(1, seed=1)).values[0]
-    told = recorder.line(row, {**ANSWER, "prediction_id": "p"}, ABOUT)
+    told = recorder.line(row, {**ANSWER, "prediction_id": "p"}, ABOUT, latency_ms=1.0)
     seen = recorder.seen(orjson.dumps(told["fields"]).decode(), told["sealed"])
     known = {attrition.spec[name].wire: value for name, value in row.items() if value is not None}
     assert seen == {wire: value for wire, value in known.items() if wire != attrition.spec[attrition.key].wire}
