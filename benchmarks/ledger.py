@@ -31,7 +31,7 @@ from forewarn.usecase import UseCase
 
 ROUNDS, SECONDS, CONNECTIONS = 5, 6.0, 64
 SHIPPED_SECONDS = 60
-# A cache would answer from memory; no quota: one key asks for all.
+# A cache would answer from memory.
 DOOR = {"cache_seconds": 0}
 POSTGRES = os.environ.get("FOREWARN_TEST_POSTGRES", "postgresql://root@127.0.0.1:5432/postgres")
 

@@ -7,10 +7,12 @@ from ray import serve
 from ray.serve import Application, Deployment
 
 from deployments.ingress import Ingress
+from deployments.lessor import Counter
 from deployments.model import Model
 from deployments.portions import AHEAD, PORTION
 from deployments.preprocessing import Preprocessor
 from forewarn import usecases
+from forewarn.settings import Settings
 
 # Above what the door lets wait: Ray Serve's own queues, which have no end, must not be what requests wait in.
 MAX_ONGOING = 10_000
@@ -55,6 +57,8 @@ class Door(Strict):
         max_wait_s: the same where rows would wait longer than this, by how long the last groups took.
         cache_seconds: how long the score of a row is remembered (S2-09); 0: not at all.
         cache_rows: scores that an ingress replica remembers at most, about 1 kB each.
+        quota_per_minute: requests a minute of one key, at all replicas together (S2-76); 0: as many as it likes. A key
+            of its own limit goes by that.
         spool_megabytes: of predictions that wait on disk for the ledger, at most, for each ingress replica; beyond,
             none is answered, for it could not be accounted for.
         max_explained: rows in one request that may be explained.
@@ -69,6 +73,7 @@ class Door(Strict):
     max_wait_s: float = Field(default=1.0, gt=0)
     cache_seconds: float = Field(default=300, ge=0)
     cache_rows: int = Field(default=20_000, ge=0)
+    quota_per_minute: int = Field(default=1000, ge=0)
     spool_megabytes: int = Field(default=512, ge=1)
     max_explained: int = Field(default=100, ge=1)
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
@@ -118,7 +123,15 @@ def build(args: AppArgs) -> Application:
     """Ingress → Preprocessor → Model, the last two once per use case."""
     pipelines = {name: _pipeline(name, args) for name in args.use_cases}
     default = args.default_use_case or args.use_cases[0]
-    return _deployment(Ingress, "Ingress", args.ingress).bind(args.door.model_dump(), default, pipelines)
+    ingress = _deployment(Ingress, "Ingress", args.ingress)
+    return ingress.bind(args.door.model_dump(), default, pipelines, _lessor(args))
+
+
+def _lessor(args: AppArgs) -> Application | None:
+    """One ingress replica counts its requests itself; several that share a Redis count there."""
+    if args.ingress.max_replicas == 1 or Settings().redis_url:
+        return None
+    return _deployment(Counter, "Quota", Scaling(num_cpus=0.01)).bind()
 
 
 def _pipeline(name: str, args: AppArgs) -> Application:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
@@ -18,7 +18,9 @@ from forewarn import answering, feature_store, scoring
 from forewarn.answers import StoredFeatures
 from forewarn.databases import written
 from forewarn.errors import ForewarnError, MissingField, NotReady, OptedOut, Overloaded, StoreUnavailable
+from forewarn.fields import Row
 from forewarn.ledger.records import Circumstances
+from forewarn.scoring import Scores
 
 log = logging.getLogger(__name__)
 
@@ -103,15 +105,25 @@ async def _answered(
     rows = _without_opted_out(house, endpoint, rows, wrong)
     told: Iterator[dict[str, Any]] = iter(())
     if rows.values:
-        scores = endpoint.cache.get(lane, rows.values)
+        scores = await _remembered(house, endpoint, lane, rows.values) if endpoint.cache.keeps(rows.values) else None
         served_from = "cache" if scores else "champion"
-        if endpoint.cache.keeps(rows.values):
-            house.meter.looked(endpoint.case.name, found=scores is not None)
         scores = scores or await endpoint.score(lane, rows.values, further=further)
         card = endpoint.card_of(scores.version)
         said = answering.tell(endpoint.case, rows, scores, card, at=now, explained=asked.explained)
         told = iter(_signed(endpoint, rows, said, served_from, asked, now))
     return [wrong[place] if place in wrong else next(told) for place in range(len(raw))]
+
+
+async def _remembered(house: House, endpoint: Endpoint, lane: Lane, rows: Sequence[Row]) -> Scores | None:
+    """What was scored a moment ago, here or at another replica."""
+    found, result = endpoint.cache.get(lane, rows), ""
+    if found is None and endpoint.cache.is_shared:
+        try:
+            found = await endpoint.cache.fetch(lane, rows)
+        except TimeoutError:
+            result = "error"
+    house.meter.looked(endpoint.case.name, result or ("hit" if found else "miss"))
+    return found
 
 
 def _without_opted_out(

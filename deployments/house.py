@@ -6,6 +6,7 @@ from deployments.auth import Doorkeeper
 from deployments.endpoint import Endpoint
 from deployments.meter import Meter
 from deployments.noticeboard import Noticeboard
+from deployments.quota import Quota
 from deployments.scribe import Scribe
 from forewarn.feature_store import FeatureStore
 from forewarn.ledger.spool import Spool
@@ -18,6 +19,7 @@ class House:
     Attributes:
         default: the use case that also answers at the root, as /predict.
         board: whose keys are good, who opted out.
+        quota: how often a key may ask.
         spool: where every answered row is written down before its answer goes out; scribe: who does that.
         store: what fills in the fields that a request with a subject's id leaves out.
         since: when this replica started, on the monotonic clock, in seconds.
@@ -27,6 +29,7 @@ class House:
     default: str
     board: Noticeboard
     doorkeeper: Doorkeeper
+    quota: Quota
     spool: Spool
     scribe: Scribe
     store: FeatureStore

@@ -1,6 +1,7 @@
 """The only door: FastAPI for every use case, in front of their pipelines."""
 
 import asyncio
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -10,13 +11,15 @@ from starlette.types import ASGIApp
 
 from deployments import collector
 from deployments.auth import Doorkeeper
-from deployments.cache import Cache
+from deployments.cache import Cache, Shared
 from deployments.coalesce import Coalescer, Lane
 from deployments.courier import Courier
 from deployments.endpoint import Endpoint
 from deployments.house import House
+from deployments.lessor import Lease, Lessor, RedisCounter
 from deployments.meter import Meter
 from deployments.noticeboard import Noticeboard
+from deployments.quota import Quota
 from deployments.routes import create_app
 from deployments.scribe import Scribe
 from forewarn import usecases
@@ -36,35 +39,42 @@ class Ingress:
     """Checks the key, validates, coalesces, answers. Knows no model, only the way to each."""
 
     def __init__(
-        self, door: dict[str, Any], default_use_case: str, pipelines: dict[str, DeploymentHandle[Any]]
+        self,
+        door: dict[str, Any],
+        default_use_case: str,
+        pipelines: dict[str, DeploymentHandle[Any]],
+        lessor: DeploymentHandle[Any] | None = None,
     ) -> None:
         collector.relax()
         settings = Settings()
         releases = Releases(settings.packages)
         limits = {name: door[name] for name in LIMITS}
-        memory = {"seconds": door["cache_seconds"], "rows": door["cache_rows"]}
-        ledger = Ledger.open(settings)
+        ledger, meter = Ledger.open(settings), Meter()
+        redis = _redis(settings)
+        self._shared = Shared(redis, seconds=door["cache_seconds"]) if redis and door["cache_seconds"] else None
+        memory = {"seconds": door["cache_seconds"], "rows": door["cache_rows"], "shared": self._shared}
+        recorders = {name: Recorder.of(usecases.get(name), settings) for name in pipelines}
         board = Noticeboard(ledger, settings.notices)
         doorkeeper, spool = Doorkeeper(board), Spool(settings.spools, most_bytes=door["spool_megabytes"] * 2**20)
-        cases = {name: usecases.get(name) for name in pipelines}
         self._house = House(
             endpoints={
                 name: Endpoint(
-                    case,
+                    usecases.get(name),
                     Coalescer(_way(pipelines[name]), **limits),
                     releases,
-                    Cache(case, **memory),
-                    Recorder.of(case, settings),
+                    Cache(recorder, **memory),
+                    recorder,
                 )
-                for name, case in cases.items()
+                for name, recorder in recorders.items()
             },
             default=default_use_case,
             board=board,
             doorkeeper=doorkeeper,
+            quota=Quota(door["quota_per_minute"], _counting(lessor, redis), meter),
             spool=spool,
             scribe=Scribe(spool),
             store=FeatureStore.open(settings),
-            meter=Meter(),
+            meter=meter,
             **{name: door[name] for name in ("max_rows", "max_explained", "max_body_bytes", "cors_origins")},
             since=monotonic(),
         )
@@ -74,15 +84,51 @@ class Ingress:
     async def __serve_build_asgi_app__(self) -> ASGIApp:
         """Ray Serve's hook, called on the replica's own loop: from here on all that must be is followed and shipped."""
         endless = [endpoint.follow() for endpoint in self._house.endpoints.values()]
-        endless += [self._house.board.follow(), self._courier.run()]
+        endless += [self._house.board.follow(self._forget), self._courier.run()]
         self._following = [asyncio.ensure_future(one) for one in endless]
         return create_app(self._house)
+
+    async def _forget(self, subjects: set[str]) -> None:
+        """Of those who were just erased, what caches remember."""
+        for endpoint in self._house.endpoints.values():
+            endpoint.cache.forget()
+        if self._shared is not None:
+            with suppress(TimeoutError):  # what is there still ends by itself within minutes
+                await self._shared.forget(subjects)
 
     def check_health(self) -> None:
         """Ray Serve asks every 5 s and replaces a replica that raises."""
         for following in self._following:
             if following.done():
                 raise RuntimeError("this replica no longer follows what it must know")
+
+
+def _redis(settings: Settings) -> Any:
+    """The connections to Redis; none where none is set."""
+    if not settings.redis_url:
+        return None
+    from redis.asyncio import ConnectionPool
+
+    return ConnectionPool.from_url(settings.redis_url, socket_timeout=1.0, socket_connect_timeout=1.0)
+
+
+def _counting(lessor: DeploymentHandle[Any] | None, redis: Any) -> Lessor | None:
+    """Who counts requests for all replicas: Redis, else the deployment, else nobody but this one."""
+    if redis is not None:
+        return RedisCounter(redis)
+    return Deployed(lessor) if lessor is not None else None
+
+
+class Deployed:
+    """The deployment `deployments.lessor.Counter`, from here."""
+
+    def __init__(self, handle: DeploymentHandle[Any]):
+        self._handle = handle
+
+    async def lease(self, key_id: str, per_minute: int, wanted: int) -> Lease:
+        """As `Lessor`."""
+        lease: Lease = await self._handle.lease.remote(key_id, per_minute, wanted)
+        return lease
 
 
 def _way(pipeline: DeploymentHandle[Any]) -> Any:

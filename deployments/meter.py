@@ -61,9 +61,9 @@ class Meter:
         """A row or a request has none. The use case is empty where it was not known yet."""
         self._of(self._errors, use_case, kind).inc()
 
-    def looked(self, use_case: str, *, found: bool) -> None:
-        """Somebody looked for a score in the cache."""
-        self._of(self._lookups, use_case, "hit" if found else "miss").inc()
+    def looked(self, use_case: str, result: str) -> None:
+        """Somebody looked for a score in the cache: hit, miss, or error where Redis does not answer."""
+        self._of(self._lookups, use_case, result).inc()
 
     def took(self, use_case: str, seconds: float) -> None:
         """A request has its answer."""

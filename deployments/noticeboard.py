@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from forewarn.errors import LedgerUnavailable, StateDamaged
@@ -27,6 +28,7 @@ class Noticeboard:
         self._ledger, self._kept = ledger, kept
         self.reachable = True
         self._put_up(self._of_before())
+        self._told: set[str] = set(self.now.erased)
         self.look()
 
     def look(self) -> bool:
@@ -44,10 +46,14 @@ class Noticeboard:
             found.save(self._kept)
         return True
 
-    async def follow(self) -> None:
-        """For as long as the replica lives."""
+    async def follow(self, forget: Callable[[set[str]], Awaitable[None]]) -> None:
+        """For as long as the replica lives. `forget` is told of people who were erased, once."""
         while True:
             await asyncio.sleep(LOOK_SECONDS if await asyncio.to_thread(self.look) else RETRY_SECONDS)
+            erased = set(self.now.erased)
+            if erased - self._told:
+                await forget(erased - self._told)
+            self._told = erased
 
     def _put_up(self, found: Notices) -> None:
         self.now, self.ring = found, KeyRing(found.keys)

@@ -115,9 +115,11 @@ class OptedOut(ForewarnError):
 
 
 class QuotaExceeded(ForewarnError):
-    """This key has asked as often as it may for now."""
+    """This key has asked as often as it may for now. How often that is a minute, and when to ask again."""
 
     status = 429
+    limit: int = 0
+    wait_s: float = 1.0
 
 
 class VersionTaken(ForewarnError):

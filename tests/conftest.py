@@ -154,7 +154,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     settings = Settings(home=tmp_path_factory.mktemp("home"), port=free_port(), dashboard_port=free_port())
     application = Application.read(CONFIG, settings)
     # The composition that is not shipped, and the larger one; test_up brings up the shipped one.
-    application.plan["applications"][0]["args"]["composition"] = "chained"
+    # One key asks for all tests, without a quota.
+    application.plan["applications"][0]["args"] |= {"composition": "chained", "door": {"quota_per_minute": 0}}
     case = usecases.get(application.default_use_case)
     installed(settings, [other for other in CASES if other is not case])
     with cluster.started(settings) as found:

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from math import ceil
 from typing import Any
 
 import orjson
@@ -12,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from deployments.ids import new_id
-from forewarn.errors import ForewarnError
+from forewarn.errors import ForewarnError, QuotaExceeded
 
 log = logging.getLogger(__name__)
 RETRY_AFTER_SECONDS = "1"
@@ -36,6 +37,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "no such version or path"},
     413: {"model": Problem, "description": "too many rows or bytes"},
     422: {"model": Problem, "description": "a field has the wrong type or lies outside its range"},
+    429: {"model": Problem, "description": "this key has asked as often as it may for now; see Retry-After"},
     503: {"model": Problem, "description": "overloaded, or no model can answer; see Retry-After"},
 }
 
@@ -86,7 +88,21 @@ async def told(request: Request, error: Exception) -> Response:
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, ForewarnError)
     request.app.state.house.meter.refused("", type(error).__name__)
-    return problem(request, error.status, type(error).__name__, str(error))
+    told = problem(request, error.status, type(error).__name__, str(error))
+    if isinstance(error, QuotaExceeded):
+        told.headers.update(_of_quota(error))
+    return told
+
+
+def _of_quota(error: QuotaExceeded) -> dict[str, str]:
+    """As the IETF's draft on RateLimit headers has them; seconds."""
+    wait = str(ceil(error.wait_s))
+    return {
+        "retry-after": wait,
+        "ratelimit-limit": str(error.limit),
+        "ratelimit-remaining": "0",
+        "ratelimit-reset": wait,
+    }
 
 
 async def _not_served(request: Request, error: Exception) -> Response:

@@ -133,6 +133,7 @@ def _model(app: FastAPI, house: House, endpoint: Endpoint, prefix: str) -> None:
 
     async def infer(request: Request) -> Response:
         key = reading.admit(house, request, "predict", endpoint=endpoint)
+        await house.quota.spend(key)
         _refuse_other(endpoint, request)
         began = perf_counter()
         sent = _sent(reading.json_of(await reading.body_of(request, house.max_body_bytes)))

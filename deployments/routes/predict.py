@@ -59,6 +59,7 @@ def _door(
     async def predict(request: Request) -> Response:
         began = perf_counter()
         key = reading.admit(house, request, "predict", endpoint=endpoint)
+        await house.quota.spend(key)
         house.refuse_overload(endpoint)
         wants_why = explained or reading.flag(request, "explain")
         asked = await reading.asked(house, request, key, explained=wants_why, batch=batch)

@@ -44,6 +44,11 @@ class Recorder:
         self._hidden = [(spec.name, spec.wire) for spec in case.fields if spec.name in sealed]
         self._inputs = [spec.name for spec in case.inputs]
 
+    @property
+    def use_case(self) -> str:
+        """Whose rows these are."""
+        return self._case.name
+
     @classmethod
     def of(cls, case: UseCase, settings: Settings) -> "Recorder":
         """With this installation's secrets."""

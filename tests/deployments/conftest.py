@@ -17,6 +17,7 @@ from deployments.endpoint import Endpoint
 from deployments.house import House
 from deployments.meter import Meter
 from deployments.noticeboard import Noticeboard
+from deployments.quota import Quota
 from deployments.routes import create_app
 from deployments.scribe import Scribe
 from forewarn import scoring
@@ -42,7 +43,8 @@ def endpoint_of(package: ModelPackage, settings: Settings) -> Endpoint:
         return scoring.score(package, rows, why=lane.why)
 
     coalescer = Coalescer(send, max_group=1000, max_explained=100, groups_in_flight=2, max_waiting=2000)
-    cache, recorder = Cache(package.case, seconds=0, rows=0), Recorder.of(package.case, settings)
+    recorder = Recorder.of(package.case, settings)
+    cache = Cache(recorder, seconds=0, rows=0)
     endpoint = Endpoint(package.case, coalescer, Releases(settings.packages), cache, recorder)
     endpoint.version, endpoint.card = "v1", package.card
     return endpoint
@@ -73,6 +75,7 @@ def house_of(endpoints: dict[str, Endpoint], default: str, settings: Settings) -
     doors.installation_key(settings)
     board = Noticeboard(Ledger.open(settings), settings.notices)
     spool = Spool(settings.spools, most_bytes=2**24)
+    meter = Meter()
     return House(
         endpoints=endpoints,
         default=default,
@@ -81,7 +84,8 @@ def house_of(endpoints: dict[str, Endpoint], default: str, settings: Settings) -
         spool=spool,
         scribe=Scribe(spool),
         store=FeatureStore.open(settings),
-        meter=Meter(),
+        meter=meter,
+        quota=Quota(0, None, meter),
         max_rows=1000,
         max_explained=20,
         max_body_bytes=2**20,

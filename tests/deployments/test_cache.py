@@ -1,17 +1,25 @@
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from subprocess import Popen
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from redis.asyncio import ConnectionPool
 
-from deployments.cache import Cache
+from deployments.cache import Cache, Shared
 from deployments.coalesce import Lane
 from deployments.house import House
 from forewarn import scoring
+from forewarn.ids import IdKey
+from forewarn.ledger.records import Recorder
+from forewarn.ledger.seals import Seal
 from forewarn.package import ModelPackage
 from forewarn.scoring import Scores
 from forewarn.usecase import UseCase
 from tests.conftest import CASES
+from tests.faults.processes import redis
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -19,7 +27,7 @@ each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @pytest.fixture
 def remembering(house: House) -> House:
     for endpoint in house.endpoints.values():
-        endpoint.cache = Cache(endpoint.case, seconds=300, rows=10)
+        endpoint.cache = Cache(endpoint.recorder, seconds=300, rows=10)
     return house
 
 
@@ -59,6 +67,11 @@ def test_another_value_version_or_wish_is_another_row(client: TestClient, rememb
     assert endpoint.cache.get(Lane("v1", why=True), valid(case, {**case.examples[0].row})) is None
 
 
+def recorder(case: UseCase) -> Recorder:
+    key = IdKey(bytes(32))
+    return Recorder(case, key, Seal(key.derived("tests")))
+
+
 def valid(case: UseCase, *rows: dict[str, Any]) -> list[dict[str, Any]]:
     return scoring.validate(case, rows).values
 
@@ -80,7 +93,7 @@ def test_nothing_is_remembered_for_longer_than_it_may_nor_more_than_fits(package
 def kept(
     case: UseCase, scored: Callable[[dict[str, Any]], Scores], given: list[dict[str, Any]], *, seconds: float, rows: int
 ) -> list[bool]:
-    cache = Cache(case, seconds=seconds, rows=rows)
+    cache = Cache(recorder(case), seconds=seconds, rows=rows)
     for row in given:
         cache.put(Lane("v1"), [row], scored(row))
     return [cache.get(Lane("v1"), [row]) is not None for row in given]
@@ -91,9 +104,73 @@ def test_what_is_kept_tells_nothing_of_a_person(packages: dict[str, ModelPackage
     package = packages["churn"]
     case = package.case
     (row,) = valid(case, {**case.examples[0].row, "customer_id": "anna.smith@example.com"})
-    cache = Cache(case, seconds=300, rows=9)
+    cache = Cache(recorder(case), seconds=300, rows=9)
     cache.put(Lane("v1"), [row], scoring.score(package, [row]))
     assert cache._known is not None
     ((key, scores),) = cache._known.items()
-    assert len(key) == 16
+    assert (key[:2], len(key[2])) == (("v1", False), 16)
     assert "anna" not in repr(scores)
+
+
+@contextmanager
+def two_replicas(case: UseCase) -> Iterator[tuple[list[Cache], Popen[bytes]]]:
+    """Of one Redis."""
+    with redis() as (url, server):
+        shared = [Shared(ConnectionPool.from_url(url), seconds=300) for _ in range(2)]
+        yield [Cache(recorder(case), seconds=300, rows=9, shared=one) for one in shared], server
+
+
+async def closed(caches: list[Cache]) -> None:
+    for cache in caches:
+        assert cache._shared
+        await cache._shared.close()
+
+
+def test_one_replica_knows_what_another_has_scored_to_the_bit_until_its_person_is_erased(
+    packages: dict[str, ModelPackage],
+) -> None:
+    package = packages["churn"]
+    (row,) = valid(package.case, {**package.case.examples[0].row, "customer_id": "anna.smith@example.com"})
+    scores = scoring.score(package, [row])
+
+    async def story() -> None:
+        with two_replicas(package.case) as ((one, other), _):
+            assert await other.fetch(Lane("v1"), [row]) is None
+            one.put(Lane("v1"), [row], scores)
+            assert one._shared
+            await asyncio.gather(*one._shared._under_way)
+            found = await other.fetch(Lane("v1"), [row])
+            assert found
+            assert (found.version, dict(found.rule)) == (scores.version, dict(scores.rule))
+            assert found.values.tolist() == scores.values.tolist()
+            assert await other.fetch(Lane("v2"), [row]) is None
+            assert other.get(Lane("v1"), [row]) is found, "it is in its own memory now"
+            told = [await one._shared._redis.dump(key) for key in await one._shared._redis.keys()]
+            assert len(told) == 2
+            assert not [one for one in told if b"anna" in one]
+            subject = recorder(package.case).subject(row)
+            assert subject
+            await one._shared.forget([subject])
+            other.forget()
+            assert await one._shared._redis.keys() == []
+            assert await other.fetch(Lane("v1"), [row]) is None
+            await closed([one, other])
+
+    asyncio.run(story())
+
+
+def test_a_redis_that_goes_away_costs_a_moment_and_no_answer(packages: dict[str, ModelPackage]) -> None:
+    package = packages["churn"]
+    (row,) = valid(package.case, dict(package.case.examples[0].row))
+
+    async def story() -> None:
+        with two_replicas(package.case) as ((one, other), server):
+            server.kill()
+            for _ in range(2):
+                with pytest.raises(TimeoutError):
+                    await one.fetch(Lane("v1"), [row])
+            one.put(Lane("v1"), [row], scoring.score(package, [row]))
+            assert one.get(Lane("v1"), [row]) is not None, "it knows by itself"
+            await closed([one, other])
+
+    asyncio.run(story())

@@ -37,7 +37,7 @@ def plan(folder: Path) -> Path:
         "use_cases": ["attrition"],
         "default_use_case": "attrition",
         "composition": "chained",
-        "door": {"cache_seconds": 300},
+        "door": {"cache_seconds": 300, "quota_per_minute": 0},
         "ingress": TWO,
         "preprocessor": TWO,
         "model": TWO,

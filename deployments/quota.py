@@ -1,0 +1,116 @@
+"""How often a key may ask, over all replicas together (S2-76). Load shedding is another matter: see `coalesce` (C33).
+
+A replica spends leases: some requests ahead, as many as the key asked here in the last half second, so that a busy key
+costs no hop and an idle one holds nothing back. A lease is renewed before it is spent. What is held here and not yet
+spent is all that the limit can be exceeded by within a minute: half a second's requests.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+from deployments.lessor import Counter, Lessor
+from deployments.meter import Meter
+from forewarn.errors import QuotaExceeded
+from forewarn.keys import Key
+
+log = logging.getLogger(__name__)
+
+AHEAD_S = 0.5
+# A fiftieth: what a replica holds when it falls idle is lost.
+LARGEST_SHARE = 50
+KEPT_S = 5.0
+ANSWER_S = 1.0
+
+
+@dataclass
+class Purse:
+    """What one key may still spend here.
+
+    Attributes:
+        left: requests.
+        since, asked: when counting began, and what was asked since: how busy the key is.
+        closed_until: no use in asking for more before.
+    """
+
+    left: int = 0
+    since: float = 0.0
+    asked: int = 0
+    closed_until: float = 0.0
+    renewing: "asyncio.Task[None] | None" = None
+
+
+class Quota:
+    """One replica's. Where whoever counts for all does not answer, it counts by itself: then a key may ask as often as
+    its limit says at each replica, which is told in the log and the metrics.
+    """
+
+    def __init__(self, per_minute: int, lessor: Lessor | None, meter: Meter, *, clock: Callable[[], float] = monotonic):
+        self._per_minute, self._meter, self._clock = per_minute, meter, clock
+        self._alone = Counter()
+        self._lessor = lessor or self._alone
+        self._purses: dict[str, Purse] = {}
+        self._away = False
+
+    async def spend(self, key: Key) -> None:
+        """One request.
+
+        Raises:
+            QuotaExceeded: the key has asked as often as it may for now.
+        """
+        limit = key.per_minute or self._per_minute
+        if not limit:
+            return
+        purse = self._purses.setdefault(key.id, Purse())
+        self._note(purse)
+        while purse.left == 0:
+            self._refuse_closed(purse, limit)
+            await asyncio.shield(self._renewed(purse, key.id, limit))
+        purse.left -= 1
+        if purse.left <= self._wanted(purse, limit) // 2 and purse.closed_until <= self._clock():
+            self._renewed(purse, key.id, limit)
+
+    def _note(self, purse: Purse) -> None:
+        """One more was asked. What was held for long is lost: the window has moved on."""
+        if self._clock() - purse.since > KEPT_S:
+            purse.since, purse.asked, purse.left = self._clock(), 0, min(purse.left, 1)
+        purse.asked += 1
+
+    def _wanted(self, purse: Purse, limit: int) -> int:
+        """How large a lease is worth having."""
+        busy = purse.asked * AHEAD_S / max(self._clock() - purse.since, AHEAD_S)
+        return max(1, min(int(busy), limit // LARGEST_SHARE))
+
+    def _refuse_closed(self, purse: Purse, limit: int) -> None:
+        wait = purse.closed_until - self._clock()
+        if wait > 0:
+            error = QuotaExceeded(f"this key may ask {limit} times a minute, and has; ask again in {wait:.0f} s")
+            error.limit, error.wait_s = limit, wait
+            raise error
+
+    def _renewed(self, purse: Purse, key_id: str, limit: int) -> "asyncio.Task[None]":
+        """The one renewal that is under way."""
+        if purse.renewing is None or purse.renewing.done():
+            purse.renewing = asyncio.ensure_future(self._renew(purse, key_id, limit))
+        return purse.renewing
+
+    async def _renew(self, purse: Purse, key_id: str, limit: int) -> None:
+        granted, wait = await self._lease(key_id, limit, self._wanted(purse, limit))
+        purse.left += granted
+        if not granted:
+            purse.closed_until = self._clock() + wait
+
+    async def _lease(self, key_id: str, limit: int, wanted: int) -> tuple[int, float]:
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                lease = await self._lessor.lease(key_id, limit, wanted)
+        except Exception as error:  # noqa: BLE001 - whatever keeps it from answering, requests go on
+            self._meter.refused("", "QuotaUnavailable")
+            if not self._away:
+                log.warning("this replica counts requests by itself: %s", type(error).__name__)
+            self._away = True
+            return await self._alone.lease(key_id, limit, wanted)
+        self._away = False
+        return lease
