@@ -9,7 +9,9 @@ from deployments.noticeboard import Noticeboard
 from deployments.quota import Quota
 from deployments.scribe import Scribe
 from forewarn.feature_store import FeatureStore
+from forewarn.ledger.audit import Chain
 from forewarn.ledger.spool import Spool
+from forewarn.ledger.store import Ledger
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +20,7 @@ class House:
 
     Attributes:
         default: the use case that also answers at the root, as /predict.
+        ledger: what was answered, decided and came true; chain: the log of who did what.
         board: whose keys are good, who opted out.
         quota: how often a key may ask.
         spool: where every answered row is written down before its answer goes out; scribe: who does that.
@@ -27,6 +30,8 @@ class House:
 
     endpoints: dict[str, Endpoint]
     default: str
+    ledger: Ledger
+    chain: Chain
     board: Noticeboard
     doorkeeper: Doorkeeper
     quota: Quota

@@ -24,6 +24,7 @@ from deployments.routes import create_app
 from deployments.scribe import Scribe
 from forewarn import usecases
 from forewarn.feature_store import FeatureStore
+from forewarn.ledger.audit import Chain
 from forewarn.ledger.doors import Doors
 from forewarn.ledger.records import Recorder
 from forewarn.ledger.spool import Spool
@@ -68,6 +69,8 @@ class Ingress:
                 for name, recorder in recorders.items()
             },
             default=default_use_case,
+            ledger=ledger,
+            chain=Chain.of(settings),
             board=board,
             doorkeeper=doorkeeper,
             quota=Quota(door["quota_per_minute"], _counting(lessor, redis), meter),

@@ -50,7 +50,8 @@ class RedisCounter:
 
     def __init__(self, pool: "ConnectionPool"):
         # The address is the pool's; the library wants one all the same.
-        storage = RedisStorage("async+redis://", implementation="redispy", key_prefix=NAMESPACE, connection_pool=pool)
+        options: dict[str, Any] = {"implementation": "redispy", "key_prefix": NAMESPACE, "connection_pool": pool}
+        storage = RedisStorage("async+redis://", **options)
         self._limiter = SharedLimiter(storage)
 
     async def lease(self, key_id: str, per_minute: int, wanted: int) -> Lease:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from forewarn.errors import BadInput
 from forewarn.fields import Picked
 
+YES, NO = ("yes", "true", "1", "1.0"), ("no", "false", "0", "0.0")
+
 Vector = NDArray[np.float64]
 Rule = Mapping[str, float]
 Decided = TypeVar("Decided", "Verdict", "Forecast")
@@ -130,6 +132,19 @@ class Classification:
             )
         return np.array([word == self.event for word in words], dtype=np.float64)
 
+    def outcome(self, value: Any) -> float:
+        """1.0 for the event, 0.0 for its opposite, of one value by itself: the label's word, a verdict, yes or no.
+
+        Raises:
+            BadInput: it is neither.
+        """
+        word = str(value).strip()
+        if word in (self.event, self.verdicts[1]) or word.lower() in YES:
+            return 1.0
+        if word == self.verdicts[0] or word.lower() in NO:
+            return 0.0
+        raise BadInput(f"outcome: {word[:40]!r} is neither; send {self.verdicts[1]!r} or {self.verdicts[0]!r}, 1 or 0")
+
     def misread(self, target: str, value: Any) -> str:
         """Why one label cannot be used; empty if it can. A third word is told of the whole column: see `labels`."""
         return f"{target} is empty" if value is None else ""
@@ -235,6 +250,14 @@ class Regression:
         if wrong := next(filter(None, (self.misread(target, value) for value in raw)), ""):
             raise BadInput(wrong)
         return np.array([float(value) for value in raw], dtype=np.float64)
+
+    def outcome(self, value: Any) -> float:
+        """The amount.
+
+        Raises:
+            BadInput: it is none, or lies outside what a label may be.
+        """
+        return float(self.labels("outcome", [value])[0])
 
     def misread(self, target: str, value: Any) -> str:
         """Why one label cannot be used; empty if it can."""

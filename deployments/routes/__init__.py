@@ -7,7 +7,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from deployments.house import House
-from deployments.routes import about, envelope, health, inference, predict, schema
+from deployments.routes import about, audit, envelope, health, inference, predict, schema, truth
 from deployments.routes.front import Front, Handler
 
 
@@ -26,7 +26,9 @@ def create_app(house: House) -> ASGIApp:
     for endpoint in house.endpoints.values():
         busy |= predict.install(app, house, endpoint)
         about.install(app, house, endpoint)
+        truth.install(app, house, endpoint)
     inference.install(app, house)
+    audit.install(app, house)
     schema.secure(app)
     front = Front(app, busy)
     if not house.cors_origins:

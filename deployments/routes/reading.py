@@ -65,6 +65,20 @@ def flag(request: Request, name: str) -> bool:
     return word in TRUE
 
 
+def number(request: Request, name: str, default: int, *, most: int) -> int:
+    """A whole number in the query, from 1 to `most`.
+
+    Raises:
+        BadInput: it is none.
+    """
+    word = request.query_params.get(name, "")
+    if not word:
+        return default
+    if not (word.isascii() and word.isdigit() and 1 <= int(word[:9]) <= most):
+        raise BadInput(f"{name}={word[:40]}: give a whole number from 1 to {most}")
+    return int(word)
+
+
 async def body_of(request: Request, limit: int) -> bytes:
     """The body, read no further than the limit.
 

@@ -20,7 +20,7 @@ from forewarn.errors import BadInput, StateDamaged
 from forewarn.ids import IdKey
 from forewarn.ledger import schema
 from forewarn.ledger.seals import Seal
-from forewarn.ledger.store import Ledger, raise_counter
+from forewarn.ledger.store import Ledger, named, raise_counter
 from forewarn.settings import Settings
 
 COLUMN = schema.AUDIT.c
@@ -107,7 +107,7 @@ class Chain:
         with ledger.begin() as connection:
             newest = connection.execute(_counter()).scalar() or 0
             lines = connection.execute(in_order)
-            for number, line in enumerate(map(_named, lines), 1):
+            for number, line in enumerate(map(named, lines), 1):
                 if trouble := self._trouble(number, line, hash_, noted):
                     lines.close()
                     return Found(lines=number - 1, broken=number, why=trouble)
@@ -136,7 +136,7 @@ def entries(
     for wanted, condition in ((since, COLUMN.at >= since), (until, COLUMN.at < until), (act, COLUMN.act == act)):
         chosen = chosen.where(condition) if wanted else chosen
     with ledger.begin() as connection:
-        lines = [dict(line) for line in connection.execute(chosen).mappings()]
+        lines = [named(line) for line in connection.execute(chosen)]
         return [_opened(connection, line) for line in lines]
 
 
@@ -184,7 +184,3 @@ def _head(head: str) -> tuple[int, str]:
 
 def _counter() -> sa.Select[int]:
     return sa.select(schema.COUNTERS.c.number).where(schema.COUNTERS.c.name == schema.AUDITED)
-
-
-def _named(line: sa.Row[Any]) -> dict[str, Any]:
-    return line._asdict()

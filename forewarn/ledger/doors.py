@@ -13,7 +13,7 @@ from forewarn.databases import written
 from forewarn.errors import BadInput, NotFound
 from forewarn.ledger import notices, schema
 from forewarn.ledger.audit import By, Chain
-from forewarn.ledger.store import Ledger
+from forewarn.ledger.store import Ledger, named
 from forewarn.settings import Settings
 
 COLUMN = schema.API_KEYS.c
@@ -58,7 +58,7 @@ class Doors:
         """Every key that there ever was, oldest first, without its hash."""
         with self._ledger.begin() as connection:
             found = connection.execute(sa.select(*(COLUMN[name] for name in SHOWN)).order_by(COLUMN.created_at))
-            return [dict(row) for row in found.mappings()]
+            return [named(row) for row in found]
 
     def revoke(self, key_id: str, by: By, *, at: datetime) -> None:
         """From within a few seconds on it opens nothing. Doing it again changes nothing.
@@ -147,10 +147,10 @@ def _row(
 
 
 def _found(connection: sa.Connection, key_id: str) -> Mapping[str, Any]:
-    row = connection.execute(sa.select(schema.API_KEYS).where(COLUMN.id == key_id)).mappings().one_or_none()
+    row = connection.execute(sa.select(schema.API_KEYS).where(COLUMN.id == key_id)).one_or_none()
     if row is None:
         raise NotFound(f"no API key has the id {key_id}; `forewarn keys list` shows them")
-    return dict(row)
+    return named(row)
 
 
 def _days(row: Mapping[str, Any]) -> float | None:

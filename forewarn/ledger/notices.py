@@ -16,7 +16,7 @@ from forewarn import state
 from forewarn.databases import written
 from forewarn.keys import Key
 from forewarn.ledger import schema
-from forewarn.ledger.store import Ledger, raise_counter
+from forewarn.ledger.store import Ledger, named, raise_counter
 
 # Longer than a cache remembers; what is older than that is forgotten anyway.
 TOLD_FOR = timedelta(hours=1)
@@ -88,7 +88,7 @@ def key_of(row: Mapping[str, Any]) -> Key:
 
 def _keys(connection: sa.Connection) -> tuple[Key, ...]:
     good = sa.select(schema.API_KEYS).where(schema.API_KEYS.c.revoked_at.is_(None))
-    return tuple(key_of(dict(row)) for row in connection.execute(good).mappings())
+    return tuple(key_of(named(row)) for row in connection.execute(good))
 
 
 def _opted_out(connection: sa.Connection) -> frozenset[str]:

@@ -37,7 +37,7 @@ class Recorder:
     """Knows what of a use case's rows may be written down, and how."""
 
     def __init__(self, case: UseCase, id_key: IdKey, seal: Seal):
-        self._case, self._id_key, self._seal = case, id_key, seal
+        self._case, self.id_key, self._seal = case, id_key, seal
         hidden = case.protected | case.sensitive
         self._plain = [(spec.name, spec.wire) for spec in case.fields if spec.name not in hidden | {case.key}]
         sealed = hidden - {case.key} if case.retention.sensitive == "sealed" else frozenset()
@@ -58,7 +58,7 @@ class Recorder:
     def subject(self, row: Row) -> str | None:
         """The pseudonym of whom a validated row is about; None if it names nobody."""
         subject = ids.text_of(row[self._case.key]) if self._case.key else None
-        return self._id_key.pseudonym(self._case.name, subject) if subject else None
+        return self.id_key.pseudonym(self._case.name, subject) if subject else None
 
     def among(self, subjects: frozenset[str], rows: Sequence[Row]) -> list[int]:
         """Which of the rows are about one of these, under whatever secret that was written down."""
@@ -66,7 +66,7 @@ class Recorder:
 
     def _known_as(self, row: Row) -> list[str]:
         subject = ids.text_of(row[self._case.key]) if self._case.key else None
-        return self._id_key.pseudonyms(self._case.name, subject) if subject else []
+        return self.id_key.pseudonyms(self._case.name, subject) if subject else []
 
     def digest(self, row: Row) -> bytes:
         """What the model may read of a row, as 16 bytes that tell nothing (C11)."""

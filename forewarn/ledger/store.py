@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -82,6 +83,11 @@ class Ledger:
             f"{self._name}: the ledger cannot be used ({said[0] if said else type(error).__name__}); check that its "
             f"server is up and {SETTING} is right, then try again"
         )
+
+
+def named(row: sa.Row[*tuple[Any, ...]]) -> dict[str, Any]:
+    """A row by its columns' names, as plain text: SQLAlchemy's own kind of text is no key for orjson."""
+    return {str(name): value for name, value in zip(row._fields, row, strict=True)}
 
 
 def raise_counter(connection: sa.Connection, name: str) -> int:

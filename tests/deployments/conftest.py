@@ -23,6 +23,7 @@ from deployments.scribe import Scribe
 from forewarn import scoring
 from forewarn.feature_store import FeatureStore
 from forewarn.ledger import doors
+from forewarn.ledger.audit import Chain
 from forewarn.ledger.records import Recorder
 from forewarn.ledger.spool import Spool
 from forewarn.ledger.store import Ledger
@@ -73,12 +74,15 @@ def apps(
 
 def house_of(endpoints: dict[str, Endpoint], default: str, settings: Settings) -> House:
     doors.installation_key(settings)
-    board = Noticeboard(Ledger.open(settings), settings.notices)
+    ledger = Ledger.open(settings)
+    board = Noticeboard(ledger, settings.notices)
     spool = Spool(settings.spools, most_bytes=2**24)
     meter = Meter()
     return House(
         endpoints=endpoints,
         default=default,
+        ledger=ledger,
+        chain=Chain.of(settings),
         board=board,
         doorkeeper=Doorkeeper(board),
         spool=spool,
