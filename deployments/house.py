@@ -10,6 +10,7 @@ from deployments.quota import Quota
 from deployments.scribe import Scribe
 from forewarn.feature_store import FeatureStore
 from forewarn.ledger.audit import Chain
+from forewarn.ledger.privacy import Privacy
 from forewarn.ledger.spool import Spool
 from forewarn.ledger.store import Ledger
 
@@ -20,7 +21,7 @@ class House:
 
     Attributes:
         default: the use case that also answers at the root, as /predict.
-        ledger: what was answered, decided and came true; chain: the log of who did what.
+        ledger: what was answered, decided and came true; chain: the log of who did what; privacy: people's rights.
         board: whose keys are good, who opted out.
         quota: how often a key may ask.
         spool: where every answered row is written down before its answer goes out; scribe: who does that.
@@ -32,6 +33,7 @@ class House:
     default: str
     ledger: Ledger
     chain: Chain
+    privacy: Privacy
     board: Noticeboard
     doorkeeper: Doorkeeper
     quota: Quota

@@ -26,6 +26,7 @@ from forewarn import usecases
 from forewarn.feature_store import FeatureStore
 from forewarn.ledger.audit import Chain
 from forewarn.ledger.doors import Doors
+from forewarn.ledger.privacy import Privacy
 from forewarn.ledger.records import Recorder
 from forewarn.ledger.spool import Spool
 from forewarn.ledger.store import Ledger
@@ -71,6 +72,7 @@ class Ingress:
             default=default_use_case,
             ledger=ledger,
             chain=Chain.of(settings),
+            privacy=Privacy(settings, ledger),
             board=board,
             doorkeeper=doorkeeper,
             quota=Quota(door["quota_per_minute"], _counting(lessor, redis), meter),

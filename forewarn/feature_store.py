@@ -63,17 +63,17 @@ class FeatureStore:
     Whatever it asks of the database may raise StoreUnavailable.
     """
 
-    def __init__(self, uri: str, id_key: Path, *, clock: Callable[[], float] = monotonic):
+    def __init__(self, uri: str, id_key: Path, *, secret: str = "", clock: Callable[[], float] = monotonic):
         self._engine = databases.engine(databases.address(uri, "FOREWARN_FEATURES_URI"))
         self._name = sources.described(uri)
-        self._secret, self._clock = id_key, clock
+        self._secret, self._given, self._clock = id_key, secret, clock
         self._there = self._empty = False
         self._look_at = self._ask_at = -1.0
 
     @classmethod
     def open(cls, settings: Settings) -> "FeatureStore":
         """This installation's store. Nothing is made or asked until something is stored."""
-        return cls(settings.feature_store, settings.id_key)
+        return cls(settings.feature_store, settings.id_key, secret=settings.id_secret.get_secret_value())
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -132,9 +132,9 @@ class FeatureStore:
         """Remove every row of a subject for good; how many there were."""
         if not self._is_there():
             return 0
-        entity = self._key.pseudonym(case.name, subject)
+        entities = self._key.pseudonyms(case.name, subject)
         with self._asking() as connection:
-            return connection.execute(FORGET, {"use_case": case.name, "entities": [entity]}).rowcount
+            return connection.execute(FORGET, {"use_case": case.name, "entities": entities}).rowcount
 
     def describe(self, case: UseCase) -> Holding:
         """How much is stored of a use case, and how new it is."""
@@ -145,7 +145,7 @@ class FeatureStore:
 
     @cached_property
     def _key(self) -> ids.IdKey:
-        return ids.IdKey.open(self._secret)
+        return ids.IdKey.open(self._secret, self._given)
 
     def _known(self, case: UseCase, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], StoredRow]:
         """By (entity, at). The times alone are read first: a row's fields are many times as long."""

@@ -13,7 +13,21 @@ from forewarn import usecases
 from forewarn.ledger import doors
 from forewarn.releases import Releases
 from forewarn.settings import Settings
-from jobs import audit, cluster, evaluate, keys, machine, refresh_features, release, score, terminal, train, up
+from jobs import (
+    audit,
+    cluster,
+    evaluate,
+    keys,
+    machine,
+    refresh_features,
+    release,
+    retention,
+    score,
+    subject,
+    terminal,
+    train,
+    up,
+)
 
 app = typer.Typer(
     help="Warns early: who may leave, which customers may go, how many hours will be lost.",
@@ -29,6 +43,8 @@ app.command()(refresh_features.refresh_features)
 app.add_typer(release.app, name="release")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
+app.add_typer(subject.app, name="subject")
+app.command()(retention.retention)
 
 
 @app.command()

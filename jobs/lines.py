@@ -1,6 +1,7 @@
 """Raw rows to lines of an output: what each actor of a batch job does. The answers are the service's."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,11 +18,14 @@ from forewarn.blocks import Block, Mask, Numbers, Texts
 from forewarn.errors import NotFound
 from forewarn.feature_store import FeatureStore
 from forewarn.fields import Picked
+from forewarn.ledger import notices
+from forewarn.ledger.store import Ledger
 from forewarn.releases import Releases
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
 from jobs.stream import Row, part, piece_of, trace_of, worded
 from jobs.stretches import Reader, Stretch
+from jobs.unwilling import OPTED_OUT, Unwilling
 
 # What an answer says of the request that it belongs to.
 ABOUT_REQUESTS = frozenset({"prediction_id", "request_id", "latency_ms", "features_from_store", "served_from"})
@@ -43,6 +47,7 @@ class Order:
     Attributes:
         versions: use case -> version, for the one asked for, and for its other profile if that has a champion.
         at: when the answers say that they were given.
+        opted_out: pseudonyms of whom nothing is scored.
     """
 
     use_case: str
@@ -50,6 +55,7 @@ class Order:
     settings: Settings
     explained: bool
     at: datetime
+    opted_out: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, case: UseCase, settings: Settings, *, version: str | None, explained: bool, at: datetime) -> "Order":
@@ -58,6 +64,7 @@ class Order:
         Raises:
             NotFound: no champion, or no such version.
             PackageDamaged: told here, before any actor starts.
+            LedgerUnavailable: who has opted out is not known.
         """
         releases = Releases(settings.packages)
         chosen = {one.name: releases.champion(one) for one in (case, case.otherwise) if one}
@@ -68,7 +75,12 @@ class Order:
         versions = {name: found for name, found in chosen.items() if found}
         for name, found in versions.items():
             releases.load(usecases.get(name), found)
-        return cls(use_case=case.name, versions=versions, settings=settings, explained=explained, at=at)
+        with closing(Ledger.open(settings)) as ledger:
+            known = notices.read(ledger)
+        opted_out = known.opted_out if known else frozenset()
+        return cls(
+            use_case=case.name, versions=versions, settings=settings, explained=explained, at=at, opted_out=opted_out
+        )
 
     @property
     def part_rows(self) -> int:
@@ -93,6 +105,7 @@ class Scorer:
         self._schema = order.schema.append(REASON)
         self._read = Reader(self._case, order.part_rows)
         self._since = 0.0
+        self._unwilling = Unwilling.of(self._case, order.settings, order.opted_out)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Lines in the order of the rows; where a row was bad, nothing but the reason."""
@@ -101,8 +114,20 @@ class Scorer:
         if isinstance(piece, Stretch):
             with worded(Path(piece.path)):
                 piece = self._read(piece)
-        lines = self.of_columns(piece) if isinstance(piece, pa.Table) else self.of_rows(piece)
+        lines = self._but_opted_out(piece) if self._unwilling else self._of(piece)
         return part(trace_of(block), lines, self._since)
+
+    def _of(self, piece: pa.Table | list[Row]) -> pa.Table:
+        return self.of_columns(piece) if isinstance(piece, pa.Table) else self.of_rows(piece)
+
+    def _but_opted_out(self, piece: pa.Table | list[Row]) -> pa.Table:
+        """Whoever wants not to be scored has nothing but that for a line (S1-36)."""
+        assert self._unwilling
+        out, left = self._unwilling.parted(piece)
+        if not out.any():
+            return self._of(piece)
+        told = pa.Table.from_pylist([{"reason": OPTED_OUT}] * int(out.sum()), schema=self._schema)
+        return told if out.all() else _merged([(self._of(left), ~out), (told, out)])
 
     def of_columns(self, table: pa.Table) -> pa.Table:
         """The lines of a table: the plain rows' at once, the others' row by row."""

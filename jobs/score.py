@@ -26,12 +26,14 @@ from pyarrow import compute, csv, parquet
 
 from forewarn import usecases
 from forewarn.errors import ForewarnError
+from forewarn.ledger import files
 from forewarn.settings import Settings
 from jobs import cluster, submit, terminal
 from jobs.lines import Order, Scorer
 from jobs.pace import Pace, Tell, progress
 from jobs.stream import Source, Trace, piece_of, trace_of
 from jobs.train import absolute
+from jobs.unwilling import OPTED_OUT
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -88,6 +90,7 @@ def score(
         pace.connected()
         done = run(order, source, output, workers=workers, pace=pace)
         pace.ended(done["rows"])
+    files.register(settings, case.name, str(order.versions[case.name]), output, done, at=order.at)
     _say(done, output, pace.seconds)
     told = {"use_case": case.name, "version": order.versions[case.name], **done, "output": str(output)}
     print(orjson.dumps(told | {"rejects": str(rejects_of(output)), **pace.told()}).decode())
@@ -131,21 +134,21 @@ def collect(blocks: Iterable[pa.Table], names: list[str], kept: Write, rejects: 
     Raises:
         ForewarnError: a row that was read did not come, or came out of order.
     """
-    rows = rejected = 0
+    rows = rejected = opted_out = 0
     awaited = (0, 0)
     for block in blocks:
         awaited = _follow(awaited, trace_of(block), len(names))
         file, lines = names[trace_of(block)[0]], piece_of(block)
-        bad = _numbered(lines, rows, file, kept, rejects)
-        rows, rejected = rows + len(lines), rejected + bad
+        bad, out = _numbered(lines, rows, file, kept, rejects)
+        rows, rejected, opted_out = rows + len(lines), rejected + bad - out, opted_out + out
         tell(rows)
     if awaited != (len(names), 0):
         raise ForewarnError(f"rows were lost after the first {rows}; score the input again")
-    return {"rows": rows, "scored": rows - rejected, "rejected": rejected}
+    return {"rows": rows, "scored": rows - rejected - opted_out, "rejected": rejected, "opted_out": opted_out}
 
 
-def _numbered(lines: pa.Table, first: int, file: str, kept: Write, rejects: Write) -> int:
-    """Write lines with the numbers of their rows; how many were of bad ones."""
+def _numbered(lines: pa.Table, first: int, file: str, kept: Write, rejects: Write) -> tuple[int, int]:
+    """Write lines with the numbers of their rows; how many were none, and of those how many by their people's wish."""
     numbered = lines.append_column("row", pa.array(np.arange(first, first + len(lines))))
     bad: int = len(lines) - lines["reason"].null_count
     if bad:
@@ -153,7 +156,7 @@ def _numbered(lines: pa.Table, first: int, file: str, kept: Write, rejects: Writ
         wrong, numbered = numbered.filter(where), numbered.filter(compute.invert(where))
         rejects(wrong.append_column("file", pa.repeat(file, bad)))
     kept(numbered)
-    return bad
+    return bad, int(compute.sum(compute.equal(lines["reason"], OPTED_OUT)).as_py() or 0) if bad else 0
 
 
 def rejects_of(output: Path) -> Path:
@@ -255,7 +258,8 @@ def _settled(output: Path, overwrite: bool) -> Path:
 
 
 def _say(done: dict[str, int], output: Path, seconds: float) -> None:
-    rejected = f", {done['rejected']:,} rejected: read why in {rejects_of(output)}" if done["rejected"] else ""
+    left = done["rejected"] + done["opted_out"]
+    rejected = f", {left:,} left out: read why in {rejects_of(output)}" if left else ""
     terminal.console.print(
         f"[green]✓[/] {done['scored']:,} rows scored into {output} [dim]({seconds:.0f} s)[/]{rejected}", soft_wrap=True
     )

@@ -7,7 +7,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from deployments.house import House
-from deployments.routes import about, audit, envelope, health, inference, predict, schema, truth
+from deployments.routes import about, audit, envelope, health, inference, predict, privacy, schema, truth
 from deployments.routes.front import Front, Handler
 
 
@@ -29,8 +29,11 @@ def create_app(house: House) -> ASGIApp:
         truth.install(app, house, endpoint)
     inference.install(app, house)
     audit.install(app, house)
+    privacy.install(app, house)
     schema.secure(app)
     front = Front(app, busy)
     if not house.cors_origins:
         return front
-    return CORSMiddleware(front, allow_origins=house.cors_origins, allow_methods=["GET", "POST"], allow_headers=["*"])
+    return CORSMiddleware(
+        front, allow_origins=house.cors_origins, allow_methods=["GET", "POST", "DELETE"], allow_headers=["*"]
+    )

@@ -140,6 +140,14 @@ def entries(
         return [_opened(connection, line) for line in lines]
 
 
+def about(connection: sa.Connection, subjects: list[str]) -> list[dict[str, Any]]:
+    """Lines that say something of a person, oldest first."""
+    key = schema.SUBJECT_KEYS.c
+    theirs = sa.select(key.id).where(key.subject.in_(subjects)).scalar_subquery()
+    chosen = sa.select(schema.AUDIT).where(COLUMN.subject_key.in_(theirs)).order_by(COLUMN.number)
+    return [_opened(connection, named(line)) for line in connection.execute(chosen)]
+
+
 def shred(connection: sa.Connection, use_case: str, subjects: list[str]) -> int:
     """Take away the keys of a person, and with them all that lines say of them; how many there were."""
     key = schema.SUBJECT_KEYS.c

@@ -16,6 +16,8 @@ from forewarn.usecase import UseCase
 
 DIGEST_BYTES = 16
 SEALING = "sealed fields"
+# The columns of a line that go when its subject is forgotten.
+PERSONAL = ("subject", "fields", "sealed", "digest", "score", "event", "level")
 
 Line = dict[str, Any]
 
@@ -62,11 +64,14 @@ class Recorder:
 
     def among(self, subjects: frozenset[str], rows: Sequence[Row]) -> list[int]:
         """Which of the rows are about one of these, under whatever secret that was written down."""
-        return [index for index, row in enumerate(rows) if not subjects.isdisjoint(self._known_as(row))]
+        if not self._case.key:
+            return []
+        named = [(index, ids.text_of(row[self._case.key])) for index, row in enumerate(rows)]
+        return [index for index, subject in named if subject and self.is_among(subjects, subject)]
 
-    def _known_as(self, row: Row) -> list[str]:
-        subject = ids.text_of(row[self._case.key]) if self._case.key else None
-        return self.id_key.pseudonyms(self._case.name, subject) if subject else []
+    def is_among(self, subjects: frozenset[str], subject: str) -> bool:
+        """Whether somebody is one of these."""
+        return not subjects.isdisjoint(self.id_key.pseudonyms(self._case.name, subject))
 
     def digest(self, row: Row) -> bytes:
         """What the model may read of a row, as 16 bytes that tell nothing (C11)."""

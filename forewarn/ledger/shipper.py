@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from forewarn.errors import LedgerUnavailable
 from forewarn.ledger import schema, spool
+from forewarn.ledger.records import PERSONAL
 from forewarn.ledger.store import Ledger
 from forewarn.locks import Lock
 from forewarn.settings import Settings
@@ -27,7 +28,6 @@ log = logging.getLogger(__name__)
 LOCK, DAMAGED = "shipper.lock", "damaged.jsonl"
 LOOK_SECONDS = 0.5
 RETRY_SECONDS = 2.0
-PERSONAL = ("subject", "fields", "sealed", "digest", "score", "event", "level")
 COLUMNS = [str(column.name) for column in schema.PREDICTIONS.columns]
 
 # Of the database; else it is a line that it does not take.

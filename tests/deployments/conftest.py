@@ -24,6 +24,7 @@ from forewarn import scoring
 from forewarn.feature_store import FeatureStore
 from forewarn.ledger import doors
 from forewarn.ledger.audit import Chain
+from forewarn.ledger.privacy import Privacy
 from forewarn.ledger.records import Recorder
 from forewarn.ledger.spool import Spool
 from forewarn.ledger.store import Ledger
@@ -83,6 +84,7 @@ def house_of(endpoints: dict[str, Endpoint], default: str, settings: Settings) -
         default=default,
         ledger=ledger,
         chain=Chain.of(settings),
+        privacy=Privacy(settings, ledger),
         board=board,
         doorkeeper=Doorkeeper(board),
         spool=spool,

@@ -239,7 +239,7 @@ def test_rows_are_numbered_over_all_files_and_parted() -> None:
     rejected: list[pa.Table] = []
     blocks = [told_of(0, 0, 2, True), told_of(1, 0, 2, True)]
     done = score.collect(blocks, ["a.csv", "b.csv"], kept.append, rejected.append, ignored)
-    assert done == {"rows": 4, "scored": 2, "rejected": 2}
+    assert done == {"rows": 4, "scored": 2, "rejected": 2, "opted_out": 0}
     assert [row for table in kept for row in table["row"].to_pylist()] == [1, 3]
     assert [(row["row"], row["file"]) for table in rejected for row in table.to_pylist()] == [
         (0, "a.csv"),

@@ -60,7 +60,7 @@ def test_a_files_scores_are_the_services_to_the_last_bit(service: Service, tmp_p
     rows = unlabelled(ATTRITION, 400, seed=21)
     sent = service.client.post("/v1/attrition/predict", json=rows).json()["predictions"]
     done, told = scored(service.settings, ATTRITION, written(tmp_path / "rows.csv", rows), tmp_path / "scores.csv")
-    assert done == {"rows": 400, "scored": 400, "rejected": 0}
+    assert done == {"rows": 400, "scored": 400, "rejected": 0, "opted_out": 0}
     assert [float(line["probability"]) for line in told] == [answer["probability"] for answer in sent]
     for name in ("prediction", "risk_level", "model_version", "served_by"):
         assert [line[name] for line in told] == [answer[name] for answer in sent]
@@ -95,7 +95,7 @@ def test_rejects_name_row_file_and_reason_and_the_rest_is_scored(service: Servic
     written(tmp_path / "in" / "a.csv", rows[:10])
     written(tmp_path / "in" / "b.csv", rows[10:])
     done, told = scored(service.settings, ATTRITION, tmp_path / "in", tmp_path / "out" / "scores.csv")
-    assert done == {"rows": 30, "scored": 28, "rejected": 2}
+    assert done == {"rows": 30, "scored": 28, "rejected": 2, "opted_out": 0}
     assert [int(line["row"]) for line in told] == [n for n in range(30) if n not in (3, 17)]
     rejects = lines(rejects_of(tmp_path / "out" / "scores.csv"))
     assert [(line["row"], line["file"]) for line in rejects] == [("3", "a.csv"), ("17", "b.csv")]
