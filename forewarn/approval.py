@@ -4,10 +4,15 @@ Each step is written on the registered version, with who took it, why and when; 
 the store from which is served.
 """
 
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from forewarn.errors import BadInput, NotAllowed
+from forewarn.ledger.audit import By, Chain
+from forewarn.ledger.store import Ledger
 from forewarn.package import ModelPackage
 from forewarn.registry import Registry
 from forewarn.releases import Releases
@@ -68,12 +73,15 @@ def approve(case: UseCase, version: str, settings: Settings, *, by: str, why: st
             f"{case.name} {version} was trained by {by}, and FOREWARN_FOUR_EYES asks for another person to approve it"
         )
     releases, at = Releases(settings.packages), _now()
+    before = releases.champion(case)
     source = registry.fetch(case, version)
     ModelPackage.load(case, source, version=version)
     releases.admit(case, version, source)
     registry.note(case, version, {"status": APPROVED, "by": by, "why": why, "at": at})
     releases.promote(case, version, by=by, why=why, at=at)
     registry.promote(case, version)
+    told = {"use_case": case.name, "version": version, "from": before, "why": why}
+    _audited(settings, "release.approve", by, told)
     return Standing.of(version, registry.tags(case, version), version)
 
 
@@ -92,12 +100,19 @@ def reject(case: UseCase, version: str, settings: Settings, *, by: str, why: str
     if version == champion:
         raise NotAllowed(f"{case.name} {version} is champion; approve another version first")
     registry.note(case, version, {"status": REJECTED, "by": by, "why": why, "at": _now()})
+    _audited(settings, "release.reject", by, {"use_case": case.name, "version": version, "why": why})
     return Standing.of(version, registry.tags(case, version), champion)
 
 
 def named(version: str) -> str:
     """As the registry names it: 3 is v3."""
     return f"v{version.removeprefix('v')}"
+
+
+def _audited(settings: Settings, act: str, by: str, told: Mapping[str, Any]) -> None:
+    """A line in the log of privileged acts."""
+    with closing(Ledger.open(settings)) as ledger, ledger.begin() as connection:
+        Chain.of(settings).append(connection, act, By(actor=by), told, at=datetime.now(UTC))
 
 
 def _refuse_empty(why: str) -> None:

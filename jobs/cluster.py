@@ -54,6 +54,8 @@ RAY_ENVIRONMENT = {
     # HAProxy tells a Python process of every request, for Ray Serve's own counters: 0.05 ms of CPU that /metrics, which
     # counts at the ingress, does not need.
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+    # A client that has sent nothing for so long is let go; an hour by default.
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
     # A stopping ingress replica drains this long at least; 30 s by default.
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
 }

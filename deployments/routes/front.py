@@ -3,11 +3,22 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from fastapi import FastAPI, Request, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from deployments.routes import envelope
 
 Handler = Callable[[Request], Awaitable[Response]]
+
+# What a browser may do with an answer: nothing but read it. Answers are about people, so nobody keeps them.
+SHARED = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+GUARDS = (*SHARED, (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"))
+OWN = b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+PAGE = (*SHARED, (b"content-security-policy", OWN + b"; frame-ancestors 'none'"))
 
 
 class Front:
@@ -26,7 +37,7 @@ class Front:
         """ASGI."""
         handler = self._busy.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
         if handler is None:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, _guarded(send) if scope["type"] == "http" else send)
             return
         scope["app"] = self._app
         request = Request(scope, receive)
@@ -34,4 +45,17 @@ class Front:
             response = await handler(request)
         except Exception as error:  # noqa: BLE001 - FastAPI's exception handlers are not behind us here
             response = await envelope.told(request, error)
+        response.raw_headers.extend(GUARDS)
         await response(scope, receive, send)
+
+
+def _guarded(send: Send) -> Send:
+    """The same headers on whatever FastAPI answers. Its pages hold scripts of their own, and load no others."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            page = any(name == b"content-type" and value.startswith(b"text/html") for name, value in message["headers"])
+            message["headers"] = [*message["headers"], *(PAGE if page else GUARDS)]
+        await send(message)
+
+    return sent

@@ -18,6 +18,7 @@ from deployments.routes.envelope import PROBLEMS, answer
 from forewarn.errors import BadInput
 from forewarn.keys import ADMIN, Key
 from forewarn.ledger.audit import By
+from forewarn.ledger.privacy import Privacy
 
 ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 USE_CASE = {"name": "use_case", "in": "query", "schema": {"type": "string"}}
@@ -58,7 +59,6 @@ class OptedOut(BaseModel):
 
 def install(app: FastAPI, house: House) -> None:
     """At one place: people are not a use case's."""
-    privacy = house.privacy
 
     def door(path: str, method: str, act: Act, model: type[BaseModel], scope: str, summary: str) -> None:
         in_path = "{id}" in path
@@ -70,12 +70,12 @@ def install(app: FastAPI, house: House) -> None:
             responses=PROBLEMS, openapi_extra={**documented, **schema.KEY},
         )  # fmt: skip
 
-    door("/v1/subjects/{id}", "GET", privacy.export, Export, ADMIN, "All that is known of somebody")
-    door("/v1/subjects/export", "POST", privacy.export, Export, ADMIN, "The same, the id in the body")
-    door("/v1/subjects/{id}", "DELETE", privacy.erase, Receipt, ADMIN, "Forget somebody, with a receipt")
-    door("/v1/subjects/erase", "POST", privacy.erase, Receipt, ADMIN, "The same, the id in the body")
-    door("/v1/opt-outs", "POST", privacy.opt_out, OptedOut, "operate", "Neither score nor log somebody")
-    door("/v1/opt-outs/{id}", "DELETE", privacy.opt_in, OptedOut, "operate", "Score somebody again")
+    door("/v1/subjects/{id}", "GET", Privacy.export, Export, ADMIN, "All that is known of somebody")
+    door("/v1/subjects/export", "POST", Privacy.export, Export, ADMIN, "The same, the id in the body")
+    door("/v1/subjects/{id}", "DELETE", Privacy.erase, Receipt, ADMIN, "Forget somebody, with a receipt")
+    door("/v1/subjects/erase", "POST", Privacy.erase, Receipt, ADMIN, "The same, the id in the body")
+    door("/v1/opt-outs", "POST", Privacy.opt_out, OptedOut, "operate", "Neither score nor log somebody")
+    door("/v1/opt-outs/{id}", "DELETE", Privacy.opt_in, OptedOut, "operate", "Score somebody again")
 
 
 def _door(
@@ -85,7 +85,7 @@ def _door(
         key = reading.admit(house, request, scope)
         subject, use_case = await _named(house, request, in_path=in_path)
         person = house.privacy.person(subject, use_case)
-        done = await asyncio.to_thread(partial(act, person, _by(key), at=datetime.now(UTC)))
+        done = await asyncio.to_thread(partial(act, house.privacy, person, _by(key), at=datetime.now(UTC)))
         await asyncio.to_thread(house.board.look)
         return answer({"use_cases": done} if wrapped else done)
 

@@ -1,11 +1,13 @@
 """What came in: JSON, CSV, or an uploaded CSV file; and the key of whoever sent it."""
 
+import asyncio
 from typing import Any
 
 from fastapi import Request
 from pydantic_core import from_json
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from deployments.desk import Asked
 from deployments.endpoint import Endpoint
@@ -17,6 +19,7 @@ from forewarn.keys import Key
 
 WRAPPERS = ("instances", "customers")
 TRUE = ("1", "true", "yes", "on")
+BODY_SECONDS = 30.0
 FALSE = ("", "0", "false", "no", "off")
 
 
@@ -80,19 +83,42 @@ def number(request: Request, name: str, default: int, *, most: int) -> int:
 
 
 async def body_of(request: Request, limit: int) -> bytes:
-    """The body, read no further than the limit.
+    """The body, read no further than the limit. Most come in one piece; whoever sends it in drops has half a minute.
 
     Raises:
         TooLarge: more bytes than the limit.
+        BadInput: it did not come in time.
     """
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise TooLarge(f"the body is larger than {limit} bytes; send fewer rows per request")
-        parts.append(part)
+    body, more = await _piece(request)
+    if len(body) > limit:
+        raise _too_large(limit)
+    return await _whole(request, body, limit) if more else body
+
+
+async def _whole(request: Request, first: bytes, limit: int) -> bytes:
+    parts, size, more = [first], len(first), True
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while more:
+                part, more = await _piece(request)
+                parts.append(part)
+                size += len(part)
+                if size > limit:
+                    raise _too_large(limit)
+    except TimeoutError:
+        raise BadInput(f"the body did not come within {BODY_SECONDS:.0f} s; send fewer rows per request") from None
     return b"".join(parts)
+
+
+async def _piece(request: Request) -> tuple[bytes, bool]:
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    return message.get("body", b""), message.get("more_body", False)
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"the body is larger than {limit} bytes; send fewer rows per request")
 
 
 def json_of(body: bytes) -> Any:

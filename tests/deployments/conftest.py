@@ -116,6 +116,8 @@ def house(
     house = apps(default)[1]
     for name, endpoint in house.endpoints.items():
         endpoint.version, endpoint.card = "v1", packages[name].card
+        endpoint.recorder = Recorder.of(endpoint.case, settings)
+        endpoint.cache = Cache(endpoint.recorder, seconds=0, rows=0)
     fresh = house_of(house.endpoints, default, settings)
     for field in fields(House):
         object.__setattr__(house, field.name, getattr(fresh, field.name))

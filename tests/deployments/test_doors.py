@@ -1,5 +1,6 @@
 """What every door does, whatever the use case; what each document asks for is in tests/contract."""
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -7,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from fastapi import Request
 from fastapi.testclient import TestClient
 
 from deployments.house import House
+from deployments.routes import reading
 from forewarn import entities, feature_store, scoring, tables
-from forewarn.errors import StoreUnavailable
+from forewarn.errors import BadInput, StoreUnavailable, TooLarge
 from forewarn.ledger.audit import By
 from forewarn.ledger.doors import Doors
 from forewarn.package import ModelPackage
@@ -366,3 +369,42 @@ def test_an_error_is_counted_once(client: TestClient) -> None:
     page = client.get("/metrics").text
     counted = [line for line in page.splitlines() if line.startswith("forewarn_errors_total{")]
     assert sum(float(line.rsplit(" ", 1)[1]) for line in counted) == 2
+
+
+@pytest.mark.requirement("S2-75")
+def test_every_answer_tells_browsers_to_do_nothing_with_it(client: TestClient) -> None:
+    answers = [client.post("/predict", json=GOOD), client.post("/predict", json=BAD), client.get("/health")]
+    answers += [client.get("/nowhere"), client.get("/docs"), client.get("/openapi.json")]
+    for answer in answers:
+        headers = answer.headers
+        assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY"), answer.url
+        assert (headers["cache-control"], headers["referrer-policy"]) == ("no-store", "no-referrer")
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert answers[0].headers["content-security-policy"].startswith("default-src 'none'")
+    assert "http:" not in answers[4].headers["content-security-policy"]
+
+
+def test_what_is_nested_too_deeply_is_no_row(client: TestClient) -> None:
+    answer = client.post("/predict", content=b'{"a":' * 5000 + b"1" + b"}" * 5000)
+    assert (answer.status_code, "recursion" in problem(answer)["error"]) == (400, True)
+
+
+def test_a_body_that_comes_in_drops_is_waited_for_so_long_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "BODY_SECONDS", 0.05)
+
+    async def read(pieces: list[bytes], *, ends: bool) -> bytes:
+        left = iter(pieces)
+
+        async def receive() -> Any:
+            piece = next(left, None)
+            if piece is None:
+                await asyncio.Event().wait()
+            return {"type": "http.request", "body": piece, "more_body": not (ends and piece == pieces[-1])}
+
+        return await reading.body_of(Request({"type": "http", "headers": []}, receive), 100)
+
+    assert asyncio.run(read([b"ab", b"cd", b"e"], ends=True)) == b"abcde"
+    with pytest.raises(BadInput, match="did not come within"):
+        asyncio.run(read([b"ab", b"cd"], ends=False))
+    with pytest.raises(TooLarge):
+        asyncio.run(read([b"a" * 60, b"b" * 60], ends=False))
