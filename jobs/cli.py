@@ -16,6 +16,7 @@ from forewarn.settings import Settings
 from jobs import (
     audit,
     cluster,
+    compliance,
     evaluate,
     keys,
     machine,
@@ -45,6 +46,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
 app.add_typer(subject.app, name="subject")
 app.command()(retention.retention)
+app.command()(compliance.compliance)
 
 
 @app.command()

@@ -32,6 +32,20 @@ def end(processes: list[psutil.Process]) -> None:
     psutil.wait_procs(stubborn, timeout=5)
 
 
+def reachable(process: psutil.Process) -> list[str]:
+    """Where a process listens that other machines could reach, as "name address:port", beyond what Ray 2.60 cannot
+    close: HAProxy's two counters, and one port of each Serve replica (docs/decisions/0003).
+    """
+    try:
+        name = process.name()
+        found = [c.laddr for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    except psutil.Error:
+        return []
+    open_to_all = [one for one in found if one.ip not in (LOCALHOST, f"::ffff:{LOCALHOST}", "::1")]
+    side_doors = 2 if name == "haproxy" else 1 if name.startswith("ray::ServeRepli") else 0
+    return [f"{name} {one.ip}:{one.port}" for one in open_to_all] if len(open_to_all) > side_doors else []
+
+
 def refuse_taken_port(port: int, remedy: str) -> None:
     """Say who holds a port that we need.
 

@@ -73,6 +73,7 @@ def up(
         key = doors.installation_key(settings)
         with watch.step("Deploying"):
             application.deploy(found["dashboard"])
+        _warn_of_open_doors(found["mark"])
         _welcome(application, key, found["dashboard"])
         signal.pause()
     shipper.drain(settings)
@@ -193,6 +194,16 @@ def _pair(text: str, application: Application) -> tuple[str, str]:
     if name not in application.use_cases:
         raise BadInput(f"--data {text}: this application serves {', '.join(application.use_cases)}, not {name}")
     return name, file
+
+
+def _warn_of_open_doors(mark: str) -> None:
+    """Ray's control plane runs whatever it is told to; nobody from elsewhere is to tell it."""
+    for where in [one for process in machine.marked(mark) for one in machine.reachable(process)]:
+        terminal.console.print(
+            f"[bold yellow]![/] {escape(where)} can be reached from other machines; close it with a firewall, "
+            "or set RAY_AUTH_MODE=token",
+            soft_wrap=True,
+        )
 
 
 def _welcome(application: Application, key: str, dashboard: str) -> None:

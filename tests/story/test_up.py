@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 import yaml
 from ray._private.ray_constants import DEFAULT_DASHBOARD_AGENT_LISTEN_PORT
@@ -80,7 +79,8 @@ def test_up_prints_a_command_that_answers_and_ends_what_it_started(home: Setting
         assert (state["running"], state["health"]) == (True, "healthy")
         ours = machine.marked(note["mark"])
         assert len(ours) > 5
-        assert [name for name in map(outside, ours) if name] == []
+        assert [found for one in ours for found in machine.reachable(one)] == []
+        assert "can be reached" not in printed
         assert forewarn(home, "down").returncode == 0
         process.wait(timeout=60)
     assert not machine.marked(note["mark"])
@@ -105,19 +105,6 @@ def runs_a_job(dashboard: str) -> bool:
     job = client.submit_job(entrypoint="echo done")
     until(lambda: client.get_job_status(job).is_terminal(), seconds=60, what="the job ends")
     return bool(client.get_job_status(job) == JobStatus.SUCCEEDED)
-
-
-def outside(process: psutil.Process) -> str:
-    """What of Ray's control plane other machines could reach. HAProxy's counters and Serve's replica-to-replica
-    ports cannot be bound to localhost in Ray 2.60: docs/decisions/0003."""
-    try:
-        name = process.name()
-        open_to_all = [c.laddr for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
-    except psutil.Error:
-        return ""
-    reachable = [address for address in open_to_all if address.ip not in ("127.0.0.1", "::ffff:127.0.0.1", "::1")]
-    side_doors = 2 if name == "haproxy" else 1 if name.startswith("ray::ServeRepli") else 0
-    return f"{name} {reachable}" if len(reachable) > side_doors else ""
 
 
 def test_serve_run_brings_the_same_application_up_on_a_ray_started_by_hand(home: Settings, tmp_path: Path) -> None:

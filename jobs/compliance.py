@@ -1,0 +1,103 @@
+"""The quarterly report for auditors: JSON, and one HTML page that needs nothing else.
+
+forewarn compliance --quarter 2026Q3 --output reports/
+"""
+
+import io
+from base64 import b64encode
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from forewarn.ledger import report
+from forewarn.ledger.audit import By, Chain
+from forewarn.ledger.store import Ledger
+from forewarn.settings import Settings
+from jobs import terminal
+
+HERE = Path(__file__).parent
+
+
+def compliance(
+    quarter: Annotated[str, typer.Option(help="Such as 2026Q3; else the one before this.")] = "",
+    output: Annotated[Path, typer.Option(help="Folder for the two files.")] = Path(),
+) -> None:
+    """Who had access, what people decided and why, what was released, kept and forgotten, in a quarter.
+
+    Example: forewarn compliance --quarter 2026Q3 --output reports
+    """
+    settings, now = Settings(), datetime.now(UTC)
+    ledger = Ledger.open(settings)
+    told = report.compliance(settings, ledger, quarter, now=now)
+    output.mkdir(parents=True, exist_ok=True)
+    base = output / f"compliance-{told['quarter']}"
+    as_json = orjson.dumps(told, option=orjson.OPT_INDENT_2)
+    files = {base.with_suffix(".json"): as_json, base.with_suffix(".html"): page(told).encode()}
+    for file, held in files.items():
+        file.touch(mode=0o600)  # people's reasons stand in it
+        file.write_bytes(held)
+    with ledger.begin() as connection:
+        about, by = {"quarter": told["quarter"]}, By(actor=settings.whoami)
+        Chain.of(settings).append(connection, "compliance.report", by, about, at=now)
+    ledger.close()
+    terminal.console.print(f"[green]✓[/] {base}.html and .json", soft_wrap=True)
+    print(orjson.dumps({"quarter": told["quarter"], "files": [str(file) for file in files]}).decode())
+
+
+def page(told: dict[str, Any]) -> str:
+    """The report as HTML."""
+    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
+    cases = told["use_cases"]
+    return environment.get_template("compliance.html.jinja").render(
+        r=told,
+        answered=sum(one["n"] for case in cases.values() for one in case["answered"]),
+        decisions=sum(case["overrides"]["decisions"] for case in cases.values()),
+        fair={name: fairness(case["champion"]) for name, case in cases.items()},
+        picture=_picture(cases),
+    )
+
+
+def fairness(champion: dict[str, Any] | None) -> str:
+    """In a sentence."""
+    found = (champion or {}).get("fairness")
+    if not found:
+        return "not measured for this version"
+    if isinstance(found, dict) and "findings" in found:
+        return f"{len(found['findings'])} findings; see its card"
+    return f"{len(found)} groups and measures; see its card"
+
+
+def _picture(cases: dict[str, Any]) -> str:
+    """Bars of the predictions of each risk level; empty where there were none."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    levels: dict[str, dict[str, int]] = {}
+    for name, case in cases.items():
+        for one in case["answered"]:
+            of = levels.setdefault(one["level"] or "amount", {})
+            of[name] = of.get(name, 0) + one["n"]
+    if not levels:
+        return ""
+    figure, axes = plt.subplots(figsize=(9, 0.5 + 0.6 * len(cases)), layout="constrained")
+    left = dict.fromkeys(cases, 0)
+    for level, of in sorted(levels.items()):
+        axes.barh(list(cases), [of.get(name, 0) for name in cases], left=list(left.values()), label=level)
+        left = {name: left[name] + of.get(name, 0) for name in cases}
+    axes.set_xlabel("predictions in the quarter")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    held = io.BytesIO()
+    figure.savefig(held, dpi=110)
+    plt.close(figure)
+    return b64encode(held.getvalue()).decode()
+
+
+if __name__ == "__main__":
+    terminal.command(compliance)
