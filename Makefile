@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: run setup check test test-fast bench bench-peers bench-batch bench-scaling bench-startup bench-ledger bench-features bench-search mlflow lock clean
+.PHONY: run setup check test test-fast bench bench-peers bench-batch bench-scaling bench-startup bench-ledger bench-features bench-search mlflow audit lock clean
 
 run: $(STAMP)  ## Train if there is no champion, serve, and say where (DATA=file.csv trains on that file)
 	@exec $(BIN)/forewarn up $(if $(DATA),--data "$(DATA)")
@@ -48,6 +48,9 @@ bench-startup: $(STAMP)  ## CPU, memory and libraries of each deployment as it s
 
 bench-batch: $(STAMP)  ## Parquet files of 1, 4 and 10 million rows beside one core that only reads and predicts (six minutes)
 	$(BIN)/python -m benchmarks.batch --rows 1000000 4000000 10000000 --rounds 3
+
+audit: $(STAMP)  ## The locked dependencies beside the public list of vulnerabilities (needs the internet)
+	$(BIN)/python -m pip_audit --requirement requirements.lock --no-deps --disable-pip
 
 bench-ledger: $(STAMP)  ## What it costs the request path that every answer is written down, on SQLite and PostgreSQL (five minutes)
 	$(BIN)/python -m benchmarks.ledger

@@ -204,5 +204,4 @@ def _erased(connection: sa.Connection, person: Person, at: datetime) -> dict[str
         "outcomes": connection.execute(heard).rowcount,
         "decisions": connection.execute(decided.values(subject=None, reason=None)).rowcount,
         "predictions": connection.execute(made.values(**gone)).rowcount,
-        "opt_outs": 0,  # who was forgotten and had opted out still has
     }

@@ -101,7 +101,6 @@ def test_erasure_goes_through_every_place_and_leaves_others_alone(
         "outcomes": 2,
         "decisions": 1,
         "predictions": 1,
-        "opt_outs": 0,
         "features": 1,
         "audit_keys": 1,
     }
