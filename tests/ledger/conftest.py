@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from forewarn.ledger.audit import By, Chain
 from forewarn.ledger.store import Ledger
 from forewarn.settings import Settings
-from tests.servers import postgres_uri as postgres_uri
 
 NOW = datetime(2026, 11, 27, 9, tzinfo=UTC)
 BY = By(actor="auditor", key_id="k1")

@@ -9,6 +9,8 @@ from forewarn.ledger.audit import Chain
 from forewarn.ledger.store import Ledger
 from tests.ledger.conftest import BY, NOW
 
+pytest_plugins = ["tests.servers"]
+
 SUBJECT = ("attrition", "ab" * 32)
 
 

@@ -15,6 +15,8 @@ from forewarn.ledger.notices import Notices
 from forewarn.ledger.store import Ledger
 from tests.ledger.conftest import BY, NOW
 
+pytest_plugins = ["tests.servers"]
+
 
 @pytest.fixture
 def doors(ledger: Ledger, chain: Chain) -> Doors:

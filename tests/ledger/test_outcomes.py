@@ -19,6 +19,8 @@ from forewarn.ledger.store import Ledger
 from forewarn.settings import Settings
 from tests.ledger.conftest import NOW
 
+pytest_plugins = ["tests.servers"]
+
 CASE = usecases.get("attrition")
 HOURS = usecases.get("absenteeism")
 LATER = NOW + timedelta(days=30)

@@ -25,6 +25,8 @@ from forewarn.ledger.store import Ledger
 from forewarn.settings import Settings
 from tests.ledger.conftest import BY, NOW
 
+pytest_plugins = ["tests.servers"]
+
 CASE = usecases.get("attrition")
 CHURN = usecases.get("churn")
 ID, OTHER = "planted-4711", "somebody-else"

@@ -21,6 +21,8 @@ from jobs import compliance
 from tests.conftest import installed
 from tests.ledger.conftest import BY, NOW
 
+pytest_plugins = ["tests.servers"]
+
 CASE = usecases.get("attrition")
 
 

@@ -24,6 +24,8 @@ from forewarn.usecase import UseCase
 from tests.conftest import until
 from tests.ledger.conftest import NOW
 
+pytest_plugins = ["tests.servers"]
+
 ABOUT = Circumstances(key_id="k1", at=written(NOW))
 ANSWER = {"model_version": "v1", "served_from": "champion", "probability": 0.5, "event": True, "risk_level": "high"}
 

@@ -7,6 +7,8 @@ from forewarn.errors import CannotStart, LedgerUnavailable
 from forewarn.ledger import schema
 from forewarn.ledger.store import Ledger
 
+pytest_plugins = ["tests.servers"]
+
 
 def test_the_migrations_make_the_tables_that_the_schema_says(ledger: Ledger) -> None:
     with ledger.begin() as connection:
