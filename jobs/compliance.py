@@ -20,6 +20,8 @@ from forewarn.settings import Settings
 from jobs import terminal
 
 HERE = Path(__file__).parent
+# Colours that are told apart by whoever sees red and green alike.
+COLOURS = {"low": "#9ecae1", "medium": "#fdae6b", "high": "#b2182b", "amount": "#969696"}
 
 
 def compliance(
@@ -66,9 +68,9 @@ def fairness(champion: dict[str, Any] | None) -> str:
     found = (champion or {}).get("fairness")
     if not found:
         return "not measured for this version"
-    if isinstance(found, dict) and "findings" in found:
-        return f"{len(found['findings'])} findings; see its card"
-    return f"{len(found)} groups and measures; see its card"
+    broken = "; beyond a limit: " + ", ".join(found["broken"]) if found["broken"] else ", all within the limits"
+    small = f"; too small to judge: {len(found['too_small'])}" if found["too_small"] else ""
+    return f"{found['groups']} groups judged{broken}{small}"
 
 
 def _picture(cases: dict[str, Any]) -> str:
@@ -78,17 +80,19 @@ def _picture(cases: dict[str, Any]) -> str:
     mpl.use("agg")
     from matplotlib import pyplot as plt
 
-    levels: dict[str, dict[str, int]] = {}
+    levels: dict[str, dict[str, int]] = {level: {} for level in COLOURS}
     for name, case in cases.items():
         for one in case["answered"]:
             of = levels.setdefault(one["level"] or "amount", {})
             of[name] = of.get(name, 0) + one["n"]
+    levels = {level: of for level, of in levels.items() if of}
     if not levels:
         return ""
     figure, axes = plt.subplots(figsize=(9, 0.5 + 0.6 * len(cases)), layout="constrained")
     left = dict.fromkeys(cases, 0)
-    for level, of in sorted(levels.items()):
-        axes.barh(list(cases), [of.get(name, 0) for name in cases], left=list(left.values()), label=level)
+    for level, of in levels.items():
+        wide, colour = [of.get(name, 0) for name in cases], COLOURS.get(level)
+        axes.barh(list(cases), wide, left=list(left.values()), label=level, color=colour)
         left = {name: left[name] + of.get(name, 0) for name in cases}
     axes.set_xlabel("predictions in the quarter")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)

@@ -5,8 +5,10 @@ exported and forgotten, and whether the log of it still holds. Plain values; `jo
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 
 from forewarn import usecases
@@ -143,5 +145,15 @@ def _champion(settings: Settings, case: UseCase) -> dict[str, Any] | None:
     if version is None:
         return None
     card = releases.card(case, version)
-    names = ("created", "algorithm", "metrics", "fairness")
-    return {"version": version, **{name: card.get(name) for name in names}}
+    told = {name: card.get(name) for name in ("created", "algorithm", "metrics")}
+    return {"version": version, **told, "fairness": _fairness(releases.folder(case, version))}
+
+
+def _fairness(package: Path) -> dict[str, Any] | None:
+    """Of its proof: how many groups were held against the limits, which broke one, and which were too small."""
+    found = orjson.loads((package / "evidence.json").read_bytes()).get("fairness")
+    if not found:
+        return None
+    judged = {(gap["field"], gap["group"]) for gap in found["after"] if gap["limit"] is not None}
+    broken = {f"{gap['field']} = {gap['group']}: {gap['metric']}" for gap in found["after"] if gap["breached"]}
+    return {"groups": len(judged), "broken": sorted(broken), "too_small": found["too_small"]}
