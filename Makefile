@@ -50,7 +50,8 @@ bench-batch: $(STAMP)  ## Parquet files of 1, 4 and 10 million rows beside one c
 	$(BIN)/python -m benchmarks.batch --rows 1000000 4000000 10000000 --rounds 3
 
 audit: $(STAMP)  ## The locked dependencies beside the public list of vulnerabilities (needs the internet)
-	$(BIN)/python -m pip_audit --requirement requirements.lock --no-deps --disable-pip
+	@test -x .venv-audit/bin/pip-audit || (python3 -m venv .venv-audit && .venv-audit/bin/pip install --quiet pip-audit)
+	.venv-audit/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip
 
 bench-ledger: $(STAMP)  ## What it costs the request path that every answer is written down, on SQLite and PostgreSQL (five minutes)
 	$(BIN)/python -m benchmarks.ledger
