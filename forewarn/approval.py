@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from forewarn.errors import BadInput, NotAllowed
+from forewarn.ledger import notices
 from forewarn.ledger.audit import By, Chain
 from forewarn.ledger.store import Ledger
 from forewarn.package import ModelPackage
@@ -62,6 +63,7 @@ def approve(case: UseCase, version: str, settings: Settings, *, by: str, why: st
         NotAllowed: its gates or a person rejected it; or four eyes are asked for, and these two are the trainer's.
         BadInput: no reason was given.
         PackageDamaged: it does not load, or another release made it.
+        LedgerUnavailable: the log of privileged acts cannot be written.
     """
     registry, version = Registry(settings), named(version)
     tags = registry.tags(case, version)
@@ -72,6 +74,7 @@ def approve(case: UseCase, version: str, settings: Settings, *, by: str, why: st
         raise NotAllowed(
             f"{case.name} {version} was trained by {by}, and FOREWARN_FOUR_EYES asks for another person to approve it"
         )
+    _refuse_unaudited(settings)
     releases, at = Releases(settings.packages), _now()
     before = releases.champion(case)
     source = registry.fetch(case, version)
@@ -99,6 +102,7 @@ def reject(case: UseCase, version: str, settings: Settings, *, by: str, why: str
     champion = Releases(settings.packages).champion(case)
     if version == champion:
         raise NotAllowed(f"{case.name} {version} is champion; approve another version first")
+    _refuse_unaudited(settings)
     registry.note(case, version, {"status": REJECTED, "by": by, "why": why, "at": _now()})
     _audited(settings, "release.reject", by, {"use_case": case.name, "version": version, "why": why})
     return Standing.of(version, registry.tags(case, version), champion)
@@ -107,6 +111,17 @@ def reject(case: UseCase, version: str, settings: Settings, *, by: str, why: str
 def named(version: str) -> str:
     """As the registry names it: 3 is v3."""
     return f"v{version.removeprefix('v')}"
+
+
+def _refuse_unaudited(settings: Settings) -> None:
+    """Before anything is changed that could then not be told.
+
+    Raises:
+        LedgerUnavailable: the log of privileged acts cannot be written.
+    """
+    Chain.of(settings)
+    with closing(Ledger.open(settings)) as ledger:
+        notices.read(ledger)
 
 
 def _audited(settings: Settings, act: str, by: str, told: Mapping[str, Any]) -> None:

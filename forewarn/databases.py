@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 
 from forewarn import sources
-from forewarn.errors import CannotStart
+from forewarn.errors import BadInput, CannotStart
 
 DRIVERS = {
     "sqlite": "sqlite",
@@ -76,6 +76,18 @@ def _tune(connection: Any, _: Any) -> None:
     """Readers do not wait for a writer; what is deleted is overwritten."""
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def bound(text: str, name: str) -> str:
+    """A moment that somebody wrote, as `written`; a day begins at midnight, UTC without a zone. Empty stays empty.
+
+    Raises:
+        BadInput: it is none.
+    """
+    try:
+        return written(datetime.fromisoformat(text)) if text else ""
+    except (ValueError, OverflowError):
+        raise BadInput(f"{name}: {text[:40]!r} is no ISO 8601 time; write 2026-11-27 or 2026-11-27T09:00Z") from None
 
 
 def written(moment: datetime) -> str:

@@ -133,7 +133,9 @@ def _history(house: House, endpoint: Endpoint) -> Any:
         wanted = request.query_params.get("prediction_id", "")
         if not wanted:
             raise BadInput("prediction_id: is missing in the query; say which prediction")
-        return answer({"outcomes": await asyncio.to_thread(outcomes.of_prediction, house.ledger, wanted)})
+        return answer(
+            {"outcomes": await asyncio.to_thread(outcomes.of_prediction, house.ledger, endpoint.case, wanted)}
+        )
 
     return history
 

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from forewarn.databases import written
+from forewarn.databases import bound, written
 from forewarn.errors import BadInput, StateDamaged
 from forewarn.ids import IdKey
 from forewarn.ledger import schema
@@ -131,7 +131,12 @@ class Chain:
 def entries(
     ledger: Ledger, *, since: str = "", until: str = "", act: str = "", most: int = 1000
 ) -> list[dict[str, Any]]:
-    """Lines, newest first, with what they say of people where that can still be read."""
+    """Lines, newest first, with what they say of people where that can still be read.
+
+    Raises:
+        BadInput: since or until is no time.
+    """
+    since, until = bound(since, "since"), bound(until, "until")
     chosen = sa.select(schema.AUDIT).order_by(COLUMN.number.desc()).limit(most)
     for wanted, condition in ((since, COLUMN.at >= since), (until, COLUMN.at < until), (act, COLUMN.act == act)):
         chosen = chosen.where(condition) if wanted else chosen

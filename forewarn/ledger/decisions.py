@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from forewarn.databases import written
+from forewarn.databases import bound, written
 from forewarn.errors import NotFound
 from forewarn.ledger import outcomes, schema
 from forewarn.ledger.store import Ledger, named
@@ -45,7 +45,7 @@ def record(ledger: Ledger, case: UseCase, made: NewDecision, *, key_id: str, at:
         LedgerUnavailable: it is not written.
     """
     names = [one.name for one in case.profiles]
-    whose = sa.select(MADE.subject).where(
+    whose = sa.select(MADE.subject, MADE.use_case).where(
         MADE.id == made.prediction_id, MADE.use_case.in_(names), MADE.erased_at.is_(None)
     )
     with ledger.begin() as connection:
@@ -58,7 +58,7 @@ def record(ledger: Ledger, case: UseCase, made: NewDecision, *, key_id: str, at:
         line = {
             **made.model_dump(),
             "id": secrets.token_hex(16),
-            "use_case": case.name,
+            "use_case": found.use_case,
             "subject": found.subject,
             "key_id": key_id,
             "at": written(at),
@@ -123,15 +123,15 @@ def prediction(ledger: Ledger, case: UseCase, prediction_id: str) -> dict[str, A
         raise NotFound(f"{case.name}: no prediction {prediction_id[:40]} is in the ledger")
     return {
         **named(found),
-        "outcomes": outcomes.of_prediction(ledger, prediction_id),
+        "outcomes": outcomes.of_prediction(ledger, case, prediction_id),
         "decisions": listed(ledger, case, prediction_id=prediction_id),
     }
 
 
 def _within(case: UseCase, since: str, until: str) -> list[sa.ColumnElement[bool]]:
-    bounds = [DECIDED.use_case == case.name]
-    bounds += [DECIDED.at >= since] if since else []
-    return [*bounds, *([DECIDED.at < until] if until else [])]
+    bounds: list[sa.ColumnElement[bool]] = [DECIDED.use_case.in_([one.name for one in case.profiles])]
+    bounds += [DECIDED.at >= bound(since, "since")] if since else []
+    return [*bounds, *([DECIDED.at < bound(until, "until")] if until else [])]
 
 
 def _rate(decisions: int, overrides: int) -> dict[str, Any]:

@@ -8,13 +8,13 @@ its horizon has passed: then an event of which nothing was heard did not come, a
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from forewarn import ids
-from forewarn.databases import written
+from forewarn.databases import bound, written
 from forewarn.errors import BadInput, ForewarnError, MissingField, NotFound
 from forewarn.ids import IdKey
 from forewarn.ledger import schema
@@ -24,6 +24,9 @@ from forewarn.usecase import UseCase
 
 MADE, CAME = schema.PREDICTIONS.c, schema.OUTCOMES.c
 AT_ONCE = 1000
+
+# A use case, and a subject's pseudonym in it.
+Whose = tuple[str, str | None]
 NAMES = ("outcome", "label")
 DATES = ("date", "seen_at")
 
@@ -33,14 +36,15 @@ class Outcome:
     """What came true of a prediction, or of a subject by a date.
 
     Attributes:
-        subject: pseudonym.
+        known_as: the subject's pseudonyms, with their use cases: of each profile, and under each secret, for a
+            prediction may stand under any of them.
         seen_at: as `databases.written`.
     """
 
     label: float
     seen_at: str
     prediction_id: str | None = None
-    subject: str | None = None
+    known_as: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +75,7 @@ def read(case: UseCase, id_key: IdKey, raw: Any, *, at: datetime) -> Outcome:
     label, seen_at = case.task.outcome(value), _moment(raw, at)
     if prediction_id := raw.get("prediction_id"):
         return Outcome(label=label, seen_at=seen_at, prediction_id=str(prediction_id)[:32])
-    return Outcome(label=label, seen_at=seen_at, subject=_subject(case, id_key, raw))
+    return Outcome(label=label, seen_at=seen_at, known_as=_known_as(case, id_key, raw))
 
 
 def example(case: UseCase) -> dict[str, Any]:
@@ -91,21 +95,32 @@ def record(
     with ledger.begin() as connection:
         known = _predictions(connection, case, [one.prediction_id for one in outcomes if one.prediction_id])
         for one in outcomes:
-            if one.prediction_id and one.prediction_id not in known:
-                told.append(NotFound(_unknown(case, one.prediction_id)))
+            whose = _whose(one, known)
+            if not whose:
+                told.append(NotFound(_unknown(case, str(one.prediction_id))))
                 continue
-            told.append(_same(connection, one) or _add(connection, case, one, key_id, at))
+            lines = [_same(connection, one, subject) or _add(connection, one, name, subject, key_id, at)
+                     for name, subject in whose]  # fmt: skip
+            told.append(lines[0])
     return told
 
 
-def of_prediction(ledger: Ledger, prediction_id: str) -> list[dict[str, Any]]:
-    """Every outcome that was sent for a prediction, the one that counts first."""
+def of_prediction(ledger: Ledger, case: UseCase, prediction_id: str) -> list[dict[str, Any]]:
+    """Every outcome that was sent for a prediction, the one that counts first.
+
+    Raises:
+        NotFound: no such prediction of this use case.
+    """
+    names = [one.name for one in case.profiles]
+    there = sa.select(MADE.id).where(MADE.id == prediction_id, MADE.use_case.in_(names))
     chosen = (
         sa.select(CAME.id, CAME.label, CAME.seen_at, CAME.received_at, CAME.key_id)
         .where(CAME.prediction_id == prediction_id)
         .order_by(CAME.received_at.desc())
     )
     with ledger.begin() as connection:
+        if connection.execute(there).one_or_none() is None:
+            raise NotFound(_unknown(case, prediction_id[:40]))
         return [named(row) for row in connection.execute(chosen)]
 
 
@@ -164,30 +179,38 @@ def _moment(raw: Mapping[str, Any], at: datetime) -> str:
     said = next((raw[name] for name in DATES if raw.get(name)), None)
     if said is None:
         return written(at)
-    try:
-        moment = datetime.fromisoformat(str(said))
-    except ValueError:
-        raise BadInput(f"date: {str(said)[:40]} is no ISO 8601 date; write 2026-11-27 or 2026-11-27T09:00Z") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    if moment > at + timedelta(days=1):
+    seen = bound(str(said), "date")
+    if len(str(said)) == len("2026-11-27"):  # of a day all of it: what was predicted that morning is meant too
+        seen = f"{seen[:10]}T23:59:59.999999Z"
+    if seen > written(at + timedelta(days=1)):
         raise BadInput(f"date: {str(said)[:40]} has not come yet; send what came true")
-    return written(moment)
+    return seen
 
 
-def _subject(case: UseCase, id_key: IdKey, raw: Mapping[str, Any]) -> str:
+def _known_as(case: UseCase, id_key: IdKey, raw: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     names = ("subject", *((*case.spec[case.key].aliases, case.key) if case.key else ()))
     subject = ids.text_of(next((raw[name] for name in names if raw.get(name) is not None), None))
     if subject is None:
         raise MissingField(f"prediction_id: is missing; or send subject and date, such as {example(case)}")
     if not any(raw.get(name) for name in DATES):
         raise MissingField("date: is missing; an outcome by subject needs the day on which it was so")
-    return id_key.pseudonym(case.name, subject)
+    return tuple((one.name, name) for one in case.profiles for name in id_key.pseudonyms(one.name, subject))
 
 
-def _predictions(connection: sa.Connection, case: UseCase, asked: Sequence[str]) -> set[str]:
+def _whose(one: Outcome, known: Mapping[str, Whose]) -> Sequence[Whose]:
+    """Under which names it is written down; none where its prediction is not known."""
+    if one.prediction_id is None:
+        return one.known_as
+    return [known[one.prediction_id]] if one.prediction_id in known else []
+
+
+def _predictions(connection: sa.Connection, case: UseCase, asked: Sequence[str]) -> dict[str, Whose]:
+    """By id the use case, which may be a profile of this one, and the subject."""
     names = [one.name for one in case.profiles]
-    chosen = sa.select(MADE.id).where(MADE.id.in_(asked), MADE.use_case.in_(names), MADE.erased_at.is_(None))
-    return set(connection.execute(chosen).scalars())
+    chosen = sa.select(MADE.id, MADE.use_case, MADE.subject).where(
+        MADE.id.in_(asked), MADE.use_case.in_(names), MADE.erased_at.is_(None)
+    )
+    return {row.id: (row.use_case, row.subject) for row in connection.execute(chosen)}
 
 
 def _unknown(case: UseCase, prediction_id: str) -> str:
@@ -197,25 +220,22 @@ def _unknown(case: UseCase, prediction_id: str) -> str:
     )
 
 
-def _same(connection: sa.Connection, one: Outcome) -> str | None:
+def _same(connection: sa.Connection, one: Outcome, subject: str | None) -> str | None:
     """The line that says the same, if it is the one that counts."""
     whose = (
         CAME.prediction_id == one.prediction_id
         if one.prediction_id
-        else sa.and_(CAME.subject == one.subject, CAME.prediction_id.is_(None), CAME.seen_at == one.seen_at)
+        else sa.and_(CAME.subject == subject, CAME.prediction_id.is_(None), CAME.seen_at == one.seen_at)
     )
     newest = sa.select(CAME.id, CAME.label).where(whose).order_by(CAME.received_at.desc(), CAME.id.desc()).limit(1)
     found = connection.execute(newest).one_or_none()
     return str(found.id) if found is not None and found.label == one.label else None
 
 
-def _add(connection: sa.Connection, case: UseCase, one: Outcome, key_id: str, at: datetime) -> str:
-    subject = one.subject
-    if one.prediction_id:
-        subject = connection.execute(sa.select(MADE.subject).where(MADE.id == one.prediction_id)).scalar()
+def _add(connection: sa.Connection, one: Outcome, use_case: str, subject: str | None, key_id: str, at: datetime) -> str:
     line = {
         "id": secrets.token_hex(16),
-        "use_case": case.name,
+        "use_case": use_case,
         "prediction_id": one.prediction_id,
         "subject": subject,
         "label": one.label,

@@ -16,7 +16,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from forewarn.errors import LedgerUnavailable
+from forewarn.errors import BadInput, LedgerUnavailable
 from forewarn.ledger import schema, spool
 from forewarn.ledger.records import PERSONAL
 from forewarn.ledger.store import Ledger
@@ -69,7 +69,7 @@ class Shipper:
         lines = file.read_bytes().splitlines()
         try:
             record(self._ledger, lines)
-        except (LedgerUnavailable, ValueError) as error:
+        except (LedgerUnavailable, BadInput, ValueError) as error:
             if isinstance(error.__cause__, AWAY):
                 raise
             shipped = sum(map(self._alone, lines))
@@ -84,7 +84,7 @@ class Shipper:
         """
         try:
             record(self._ledger, [line])
-        except (LedgerUnavailable, ValueError) as error:
+        except (LedgerUnavailable, BadInput, ValueError) as error:
             if isinstance(error.__cause__, AWAY):
                 raise
             self._set_apart(line, str(error))

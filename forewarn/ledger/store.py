@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 
 from forewarn import databases, locks, sources
-from forewarn.errors import LedgerUnavailable
+from forewarn.errors import BadInput, LedgerUnavailable
 from forewarn.ledger import schema
 from forewarn.settings import Settings
 
@@ -44,11 +44,14 @@ class Ledger:
 
         Raises:
             LedgerUnavailable: the database does not answer, or says no; nothing of the block is kept.
+            BadInput: it cannot hold a value, such as text with a NUL in it.
         """
         try:
             self.prepare()
             with self._engine.begin() as connection:
                 yield connection
+        except DataError as error:
+            raise BadInput("a value cannot be stored: it is too large, or holds characters that no text has") from error
         except SQLAlchemyError as error:
             raise self._unavailable(error) from error
 

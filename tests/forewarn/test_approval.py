@@ -8,7 +8,9 @@ import pytest
 
 from forewarn import approval, state, usecases
 from forewarn.approval import Standing
-from forewarn.errors import BadInput, NotAllowed, NotFound
+from forewarn.errors import BadInput, LedgerUnavailable, NotAllowed, NotFound
+from forewarn.ledger import audit
+from forewarn.ledger.store import Ledger
 from forewarn.registry import Registry
 from forewarn.releases import STATE, Releases
 from forewarn.settings import Settings
@@ -52,6 +54,9 @@ def test_whom_a_person_lets_in_becomes_champion_with_who_why_and_when(home: Sett
     version = register()
     before = datetime.now(UTC).replace(microsecond=0)
     found = approval.approve(CASE, version, home, by="grace", why="looked at the card")
+    (act,) = audit.entries(Ledger.open(home), act="release.approve")
+    about = {"use_case": CASE.name, "version": found.version, "from": None, "why": "looked at the card"}
+    assert (act["actor"], act["about"]) == ("grace", about)
     assert champions(home) == (version, version)
     assert found == Standing(
         version=version, status="approved", trained_by="ada", by="grace", why="looked at the card", at=found.at,
@@ -137,3 +142,12 @@ def test_every_version_is_listed_with_where_it_stands_oldest_first(home: Setting
 
 def test_without_a_version_there_is_nothing_to_list(settings: Settings) -> None:
     assert approval.standings(CASE, settings) == []
+
+
+def test_nothing_changes_where_it_could_not_be_told(home: Settings, register: Register) -> None:
+    version = register(approval.PENDING)
+    away = home.model_copy(update={"ledger_uri": "postgresql://me@127.0.0.1:1/none"})
+    with pytest.raises(LedgerUnavailable):
+        approval.approve(CASE, version, away, by="grace", why="looked at the card")
+    standing = next(one for one in approval.standings(CASE, home) if one.version == version)
+    assert (standing.status, standing.champion) == (approval.PENDING, False)

@@ -44,6 +44,9 @@ def test_lines_say_who_what_when_and_from_which_key(ledger: Ledger, chain: Chain
     )
     assert [line["number"] for line in audit.entries(ledger, since="2026-11-28", until="2026-11-29")] == [2]
     assert audit.entries(ledger, act="keys.create") == []
+    assert len(audit.entries(ledger, since="2026-12-01T10:00+02:00", until="2026-12-02")) == 1
+    with pytest.raises(BadInput, match="since: 'soon' is no ISO 8601 time"):
+        audit.entries(ledger, since="soon")
 
 
 def test_a_chain_that_nobody_touched_holds(ledger: Ledger, chain: Chain) -> None:

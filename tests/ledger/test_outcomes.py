@@ -8,7 +8,7 @@ import orjson
 import pytest
 import sqlalchemy as sa
 
-from forewarn import usecases
+from forewarn import ids, usecases
 from forewarn.databases import written
 from forewarn.errors import BadInput, ForewarnError, MissingField, NotFound
 from forewarn.ids import IdKey
@@ -77,7 +77,7 @@ def test_an_outcome_belongs_to_its_prediction_and_the_last_one_counts(
     for day, label in enumerate(["Yes", "No", "No"]):
         told = heard(ledger, id_key, {"prediction_id": mine, "outcome": label}, at=LATER + timedelta(days=day))
         assert isinstance(told, str)
-    history = outcomes.of_prediction(ledger, mine)
+    history = outcomes.of_prediction(ledger, CASE, mine)
     assert [row["label"] for row in history] == [0.0, 1.0], "a label that is known already is no further line"
     assert known(ledger) == {mine: (0.0, "prediction")}
 
@@ -96,6 +96,41 @@ def test_an_outcome_of_a_subject_belongs_to_the_predictions_of_the_horizon_befor
         after: (0.0, "silence"),
         other: (0.0, "silence"),
     }
+
+
+def test_a_day_means_all_of_it(ledger: Ledger, id_key: IdKey, predict: Predict) -> None:
+    mine = predict()
+    heard(ledger, id_key, {"EmployeeNumber": 7, "date": NOW.date().isoformat(), "outcome": "Yes"}, at=NOW)
+    assert known(ledger, at=NOW) == {mine: (1.0, "subject")}
+
+
+def test_an_outcome_finds_a_prediction_under_the_secret_before(
+    ledger: Ledger, settings: Settings, predict: Predict
+) -> None:
+    mine = predict()
+    ids.rotate(settings.id_key)
+    heard(ledger, IdKey.open(settings.id_key), {"subject": 7, "date": written(NOW), "outcome": "Yes"})
+    assert known(ledger, at=NOW + timedelta(days=300)) == {mine: (1.0, "subject")}
+
+
+@pytest.mark.parametrize("by_id", [True, False])
+def test_an_outcome_reaches_the_other_profile_s_prediction(
+    ledger: Ledger, settings: Settings, id_key: IdKey, by_id: bool
+) -> None:
+    profile = HOURS.otherwise
+    assert profile
+    row = {spec.name: None for spec in profile.fields} | {profile.key: "7"}
+    answer = {"prediction_id": "p" * 32, "prediction": 4.0, "model_version": "v1", "served_from": "champion"}
+    about = Circumstances(key_id="k1", at=written(NOW))
+    shipper.record(ledger, [orjson.dumps(Recorder.of(profile, settings).line(row, answer, about, latency_ms=1.0))])
+    raw = {"prediction_id": "p" * 32} if by_id else {"subject": "7", "date": written(NOW)}
+    assert isinstance(heard(ledger, id_key, {**raw, "outcome": 8}, case=HOURS), str)
+    found = list(outcomes.matured(ledger, profile, since=NOW, until=LATER, at=LATER))
+    assert [(one.line["id"], one.label) for one in found] == [("p" * 32, 8.0)]
+    made = decided("p" * 32)
+    decisions.record(ledger, HOURS, made, key_id="k", at=NOW)
+    assert decisions.override_rates(ledger, HOURS)["decisions"] == 1
+    assert decisions.override_rates(ledger, profile)["decisions"] == 1
 
 
 def test_of_an_amount_silence_says_nothing() -> None:
@@ -132,8 +167,9 @@ def test_what_is_unknown_is_told_and_the_others_are_kept(ledger: Ledger, id_key:
         ({"prediction_id": "p", "outcome": "perhaps"}, BadInput, "outcome"),
         ({"outcome": 1}, MissingField, "prediction_id: is missing"),
         ({"outcome": 1, "EmployeeNumber": 7}, MissingField, "date: is missing"),
-        ({"outcome": 1, "subject": 7, "date": "yesterday"}, BadInput, "no ISO 8601 date"),
+        ({"outcome": 1, "subject": 7, "date": "yesterday"}, BadInput, "no ISO 8601"),
         ({"outcome": 1, "subject": 7, "date": "2099-01-01"}, BadInput, "has not come yet"),
+        ({"outcome": 1, "subject": 7, "date": "0001-01-01T00:00+10:00"}, BadInput, "no ISO 8601"),
     ],
 )
 def test_what_is_no_outcome_is_told_with_the_remedy(raw: Any, kind: type[Exception], said: str) -> None:
@@ -180,3 +216,11 @@ def test_nothing_is_decided_about_what_is_not_there(ledger: Ledger, predict: Pre
     for one in (mine, "nobody"):
         with pytest.raises(NotFound):
             decisions.record(ledger, CASE, decided(one), key_id="k", at=datetime.now(UTC))
+
+
+def test_text_that_no_database_holds_is_told(ledger: Ledger, id_key: IdKey) -> None:
+    if ledger.dialect == "sqlite":
+        assert isinstance(heard(ledger, id_key, {"prediction_id": "\0", "outcome": 1}), NotFound)
+        return
+    with pytest.raises(BadInput, match="cannot be stored"):
+        heard(ledger, id_key, {"prediction_id": "\0", "outcome": 1})
