@@ -32,12 +32,14 @@ class Purse:
     Attributes:
         left: requests.
         since, asked: when counting began, and what was asked since: how busy the key is.
+        last: when it asked last.
         closed_until: no use in asking for more before.
     """
 
     left: int = 0
     since: float = 0.0
-    asked: int = 0
+    asked: float = 0.0
+    last: float = 0.0
     closed_until: float = 0.0
     renewing: "asyncio.Task[None] | None" = None
 
@@ -73,9 +75,16 @@ class Quota:
             self._renewed(purse, key.id, limit)
 
     def _note(self, purse: Purse) -> None:
-        """One more was asked. What was held for long is lost: the window has moved on."""
-        if self._clock() - purse.since > KEPT_S:
-            purse.since, purse.asked, purse.left = self._clock(), 0, min(purse.left, 1)
+        """One more was asked. What an idle key held is lost, for the window has moved on; how busy a key is, its last
+        seconds tell.
+        """
+        now = self._clock()
+        if now - purse.last > KEPT_S:
+            purse.since, purse.asked, purse.left = now, 0.0, min(purse.left, 1)
+        elif now - purse.since > KEPT_S:
+            purse.asked *= AHEAD_S / (now - purse.since)
+            purse.since = now - AHEAD_S
+        purse.last = now
         purse.asked += 1
 
     def _wanted(self, purse: Purse, limit: int) -> int:

@@ -122,6 +122,22 @@ def test_an_idle_key_holds_nothing_back() -> None:
     asyncio.run(story())
 
 
+def test_a_busy_key_loses_nothing_however_long_it_is_busy() -> None:
+    async def story() -> None:
+        seconds = [0.0]
+        quota, admitted = Quota(LIMIT, Counter(), Meter(), clock=lambda: seconds[0]), 0
+        for _ in range(2 * LIMIT):
+            seconds[0] += 0.05
+            try:
+                await quota.spend(KEY)
+                admitted += 1
+            except QuotaExceeded:
+                pass
+        assert admitted == LIMIT
+
+    asyncio.run(story())
+
+
 def test_where_whoever_counts_is_away_each_replica_counts_by_itself(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
         meter = Meter()
