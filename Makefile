@@ -53,7 +53,7 @@ audit: $(STAMP)  ## The locked dependencies beside the public list of vulnerabil
 	@test -x .venv-audit/bin/pip-audit || (python3 -m venv .venv-audit && .venv-audit/bin/pip install --quiet pip-audit)
 	.venv-audit/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip
 
-bench-ledger: $(STAMP)  ## What it costs the request path that every answer is written down, on SQLite and PostgreSQL (five minutes)
+bench-ledger: $(STAMP)  ## What it costs the request path that every answer is written down, on SQLite and PostgreSQL (seven minutes)
 	$(BIN)/python -m benchmarks.ledger
 
 bench-search: $(STAMP)  ## The search beside scikit-learn's RandomizedSearchCV(100), with a picture (DATA=churn=file.csv)

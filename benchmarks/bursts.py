@@ -59,13 +59,15 @@ class Found:
         return sum(sum(mine.load.failed.values()) for _, mine in self.pairs[connections])
 
 
-def burst(server: Server, connections: int, *, seconds: float = SECONDS, bodies: Sequence[bytes] = ()) -> Burst:
+def burst(
+    server: Server, connections: int, *, seconds: float = SECONDS, bodies: Sequence[bytes] = (), pause_ms: int = 0
+) -> Burst:
     """Ask for a while, and see what it took."""
     asked = bodies or server.bodies
     load(server.url, asked, server.headers, connections=connections, seconds=WARM_UP_SECONDS)
     processes = server.processes()
     before = seconds_of(processes)
-    found = load(server.url, asked, server.headers, connections=connections, seconds=seconds)
+    found = load(server.url, asked, server.headers, connections=connections, seconds=seconds, pause_ms=pause_ms)
     answers = max(found.rate * seconds, 1.0)
     return Burst(load=found, cpu=(seconds_of(processes) - before) / answers * 1000)
 

@@ -1,8 +1,9 @@
 """What it costs the request path that every answer is written down: the service as it is, on SQLite and on PostgreSQL,
 beside the same service whose lines go nowhere, burst by burst in turn.
 
-A run writes more than 100,000 predictions a minute, or says so; how many of them are in the ledger when all is shipped
-is counted. PostgreSQL is the one at FOREWARN_TEST_POSTGRES, in a database of its own.
+Once with pauses between a client's requests, and once as fast as they can: then whatever ships the lines, the database
+too, takes of the same two cores. How many lines are in the ledger when all is shipped is counted. PostgreSQL is the one
+at FOREWARN_TEST_POSTGRES, in a database of its own.
 
     make bench-ledger
 """
@@ -31,6 +32,8 @@ from forewarn.usecase import UseCase
 
 ROUNDS, SECONDS, CONNECTIONS = 5, 6.0, 64
 SHIPPED_SECONDS = 60
+# 64 connections that ask again after this ask some 1,800 times a second: more than 100,000 times a minute.
+PAUSE_MS = 30
 # A cache would answer from memory.
 DOOR = {"cache_seconds": 0}
 POSTGRES = os.environ.get("FOREWARN_TEST_POSTGRES", "postgresql://root@127.0.0.1:5432/postgres")
@@ -64,9 +67,9 @@ def _count(ledger: Ledger) -> int:
         return int(connection.execute(sa.select(sa.func.count()).select_from(schema.PREDICTIONS)).scalar_one())
 
 
-def alternated(recorded: Server, nowhere: Server) -> list[tuple[Burst, Burst]]:
+def alternated(recorded: Server, nowhere: Server, pause_ms: int) -> list[tuple[Burst, Burst]]:
     """Bursts of both in turn."""
-    ask = partial(burst, connections=CONNECTIONS, seconds=SECONDS)
+    ask = partial(burst, connections=CONNECTIONS, seconds=SECONDS, pause_ms=pause_ms)
     return [(ask(recorded), ask(nowhere)) for _ in range(ROUNDS)]
 
 
@@ -95,8 +98,9 @@ def measured(case: UseCase, name: str, uri: str, out: Console) -> None:
     """One database."""
     nowhere = servers.forewarn(case, door=DOOR, import_path="benchmarks.unrecorded:build")
     with servers.forewarn(case, {"FOREWARN_LEDGER_URI": uri}, door=DOOR) as recorded, nowhere as other:
-        pairs = alternated(recorded, other)
-        out.print(table(name, pairs, written(recorded)))
+        for pause_ms, load in ((PAUSE_MS, "at a steady rate"), (0, "all that two cores give")):
+            pairs = alternated(recorded, other, pause_ms)
+            out.print(table(f"{name}, {load}", pairs, written(recorded)))
 
 
 def main() -> None:

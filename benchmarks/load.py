@@ -29,23 +29,33 @@ class Load:
     failed: Mapping[str, int]
 
 
-def load(url: str, bodies: Sequence[bytes], headers: Mapping[str, str], *, connections: int, seconds: float) -> Load:
-    """Post the bodies in turn on so many connections at once for so long. Each asks again when it has its answer."""
+def load(
+    url: str,
+    bodies: Sequence[bytes],
+    headers: Mapping[str, str],
+    *,
+    connections: int,
+    seconds: float,
+    pause_ms: int = 0,
+) -> Load:
+    """Post the bodies in turn on so many connections at once for so long. Each asks again when it has its answer; after
+    a pause, where wrk is there to make one.
+    """
     asked = {"Content-Type": "application/json", **headers}
     if shutil.which("wrk"):
         with TemporaryDirectory() as folder:
             lines = Path(folder) / "bodies"
             lines.write_bytes(b"\n".join(bodies))
-            return _wrk(url, lines, asked, connections, seconds)
+            return _wrk(url, [str(lines), *([str(pause_ms)] if pause_ms else [])], asked, connections, seconds)
     from benchmarks import clients  # the fallback
 
     return clients.ask(url, clients.requests(url, bodies, asked), connections=connections, seconds=seconds)
 
 
-def _wrk(url: str, lines: Path, headers: Mapping[str, str], connections: int, seconds: float) -> Load:
+def _wrk(url: str, told: list[str], headers: Mapping[str, str], connections: int, seconds: float) -> Load:
     named = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
     timing = ["-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--timeout", "30s"]
-    command = ["wrk", *timing, "-s", str(SCRIPT), *named, url, "--", str(lines)]
+    command = ["wrk", *timing, "-s", str(SCRIPT), *named, url, "--", *told]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = orjson.loads(done.stdout.splitlines()[-1])
     failed = {name: found[name] for name in ("status", "broken", "timeout") if found[name]}

@@ -1,9 +1,14 @@
--- wrk -s wrk.lua URL -- BODIES: posts the lines of the file BODIES in turn, and prints what came of it as one JSON line.
+-- wrk -s wrk.lua URL -- BODIES [PAUSE]: posts the lines of the file BODIES in turn, and prints what came of it as one JSON
+-- line. Each connection waits PAUSE milliseconds before it asks again.
 local requests, turn = {}, 0
 
 function init(args)
   for line in io.lines(args[1]) do
     requests[#requests + 1] = wrk.format("POST", nil, nil, line)
+  end
+  if args[2] then
+    local pause = tonumber(args[2])
+    function delay() return pause end
   end
 end
 

@@ -49,9 +49,10 @@ class Coalescer:
 
     def __init__(
         self, send: Send, *, max_group: int, max_explained: int, groups_in_flight: int, max_waiting: int,
-        max_wait_s: float = inf,
+        max_wait_s: float = inf, answered: Callable[[int], None] = lambda _: None,
     ):  # fmt: skip
         self._send = send
+        self._answered = answered
         self._most = {False: max_group, True: max_explained}
         self._places = groups_in_flight
         self._max_waiting = max_waiting
@@ -151,6 +152,7 @@ class Coalescer:
             start = end
             if not waiting.answer.done():
                 waiting.answer.set_result(share)
+        self._answered(len(group))
 
 
 def _fail(part: list[_Waiting], error: Exception) -> None:

@@ -58,11 +58,12 @@ class Ingress:
         recorders = {name: Recorder.of(usecases.get(name), settings) for name in pipelines}
         board = Noticeboard(ledger, settings.notices)
         doorkeeper, spool = Doorkeeper(board), Spool(settings.spools, most_bytes=door["spool_megabytes"] * 2**20)
+        scribe = Scribe(spool)
         self._house = House(
             endpoints={
                 name: Endpoint(
                     usecases.get(name),
-                    Coalescer(_way(pipelines[name]), **limits),
+                    Coalescer(_way(pipelines[name]), answered=scribe.expect, **limits),
                     releases,
                     Cache(recorder, **memory),
                     recorder,
@@ -77,7 +78,7 @@ class Ingress:
             doorkeeper=doorkeeper,
             quota=Quota(door["quota_per_minute"], _counting(lessor, redis), meter),
             spool=spool,
-            scribe=Scribe(spool),
+            scribe=scribe,
             store=FeatureStore.open(settings),
             meter=meter,
             **{name: door[name] for name in ("max_rows", "max_explained", "max_body_bytes", "cors_origins")},

@@ -5,6 +5,7 @@ connections here; together, with what is needed of code and data still in the pr
 """
 
 import asyncio
+import logging
 from collections.abc import Iterator, Sequence
 from time import perf_counter
 from typing import Any
@@ -13,6 +14,8 @@ from forewarn.errors import NotRecorded
 from forewarn.fields import Row
 from forewarn.ledger.records import Circumstances, Line, Recorder
 from forewarn.ledger.spool import Spool
+
+log = logging.getLogger(__name__)
 
 # Who knows what may be written of the row, the row, its answer, and what it shares with others of its request.
 Entry = tuple[Recorder, Row, dict[str, Any], Circumstances]
@@ -25,6 +28,13 @@ class Scribe:
     def __init__(self, spool: Spool):
         self._spool = spool
         self._waiting: list[Waiting] = []
+        self._expected = 0
+
+    def expect(self, answers: int) -> None:
+        """So many requests have their scores and come here in the same turn: the last of them writes for all, so that
+        nobody waits for another turn, in which new requests are read.
+        """
+        self._expected = answers
 
     async def record(self, entries: Sequence[Entry], began: float) -> None:
         """Return when they are on the disk. `began`: when their request came, on `perf_counter`.
@@ -36,19 +46,26 @@ class Scribe:
             return
         loop = asyncio.get_running_loop()
         if not self._waiting:
-            loop.call_soon(self._write)
+            loop.call_soon(self._write)  # those who were expected may not come: their clients may have hung up
         written: asyncio.Future[None] = loop.create_future()
         self._waiting.append((entries, began, written))
+        self._expected -= 1
+        if self._expected <= 0:
+            self._write()
         await written
 
     def _write(self) -> None:
         waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
         error: NotRecorded | None = NotRecorded("the answer could not be written down; ask again")
         try:
             self._spool.append(list(_lines(waiting)))
             error = None
         except NotRecorded as full:
             error = full
+        except Exception:
+            log.exception("answers could not be written down")
         finally:  # whatever it was, nobody must wait for ever
             _tell(waiting, error)
 

@@ -6,6 +6,7 @@ Whoever comes second ends at once; the first ends when no process that spools is
 """
 
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -177,5 +178,6 @@ def run(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
+    os.nice(19)  # answers go first: what waits on the disk can wait
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     run(Settings())
