@@ -72,6 +72,13 @@ def engine(url: sa.URL) -> sa.Engine:
     return made
 
 
+def sweep(engine: sa.Engine) -> None:
+    """What was deleted is overwritten in SQLite's file, but stands in its journal until that is begun anew."""
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def _tune(connection: Any, _: Any) -> None:
     """Readers do not wait for a writer; what is deleted is overwritten."""
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "secure_delete=ON"):

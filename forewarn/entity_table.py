@@ -31,6 +31,7 @@ LATEST = (
     .join(NEWEST, sa.and_(COLUMN.entity == NEWEST.c.entity, COLUMN.valid_from == NEWEST.c.valid_from))
     .where(COLUMN.use_case == sa.bindparam("use_case"))
 )
+ALL = sa.select(COLUMN.valid_from, COLUMN.fields).where(THESE).order_by(COLUMN.valid_from)
 FIRST = sa.select(COLUMN.entity).limit(1)
 VERSIONS = sa.select(COLUMN.entity, COLUMN.valid_from).where(THESE).order_by(COLUMN.entity, COLUMN.valid_from)
 EXACTLY = sa.select(COLUMN.entity, COLUMN.valid_from, COLUMN.fields).where(

@@ -1,6 +1,7 @@
 """What is known of each subject, and since when: the newest row fills a request's gaps, all of them are for training.
 
-A row is found under its subject's pseudonym; the id itself, protected fields and the label are never stored.
+A row is found under its subject's pseudonym, whatever secret was in force when it was stored; the id itself, protected
+fields and the label are never stored.
 """
 
 from bisect import bisect_right
@@ -23,12 +24,13 @@ from forewarn import databases, entity_table, ids, sources
 from forewarn.answers import StoredFeatures
 from forewarn.databases import written
 from forewarn.entities import EntityRow, storable, subject_of
-from forewarn.entity_table import EXACTLY, FIRST, FORGET, LATEST, TABLE, VERSIONS
+from forewarn.entity_table import ALL, EXACTLY, FIRST, FORGET, LATEST, TABLE, VERSIONS
 from forewarn.errors import StoreUnavailable
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
 
 Item = TypeVar("Item")
+Name = TypeVar("Name")
 Subject = TypeVar("Subject", str, int, str | int)
 
 # SQLite takes 32 766 parameters in a statement, the others twice that.
@@ -112,21 +114,26 @@ class FeatureStore:
         self, case: UseCase, subjects: Iterable[Subject], *, at: datetime | None = None
     ) -> dict[Subject, StoredRow]:
         """What is known of each subject at that time, else now. One statement for each thousand of them."""
-        entities = {subject: self._key.pseudonym(case.name, subject) for subject in subjects}
+        names = {subject: self._key.pseudonyms(case.name, subject) for subject in subjects}
         asked = {"use_case": case.name, "at": written(at or datetime.now(UTC))}
         found: dict[str, StoredRow] = {}
-        for batch in _batches(sorted(set(entities.values()))):
+        for batch in _batches(sorted({name for known in names.values() for name in known})):
             rows = self._ask(LATEST, {**asked, "entities": batch})
             found |= {entity: _read(since, fields) for entity, since, fields in rows}
-        return {subject: found[entity] for subject, entity in entities.items() if entity in found}
+        return {subject: row for subject, known in names.items() if (row := _newest(found, known))}
 
     def as_of(self, case: UseCase, pairs: Sequence[tuple[str | int, datetime]]) -> list[StoredRow | None]:
         """Per pair what was known of the subject at the time, and nothing that came later: rows to learn from."""
-        asked = [(self._key.pseudonym(case.name, subject), written(at)) for subject, at in pairs]
+        asked = [[(name, written(at)) for name in self._key.pseudonyms(case.name, subject)] for subject, at in pairs]
         found: dict[tuple[str, str], StoredRow] = {}
-        for batch in _batches(sorted(set(asked)), PAIRS):
+        for batch in _batches(sorted({pair for known in asked for pair in known}), PAIRS):
             found |= self._known(case, batch)
-        return [found.get(pair) for pair in asked]
+        return [_newest(found, known) for known in asked]
+
+    def history(self, case: UseCase, subject: str | int) -> list[StoredRow]:
+        """Every row of a subject, oldest first."""
+        asked = {"use_case": case.name, "entities": self._key.pseudonyms(case.name, subject)}
+        return [_read(since, fields) for since, fields in self._ask(ALL, asked)]
 
     def forget(self, case: UseCase, subject: str | int) -> int:
         """Remove every row of a subject for good; how many there were."""
@@ -134,7 +141,10 @@ class FeatureStore:
             return 0
         entities = self._key.pseudonyms(case.name, subject)
         with self._asking() as connection:
-            return connection.execute(FORGET, {"use_case": case.name, "entities": entities}).rowcount
+            gone = connection.execute(FORGET, {"use_case": case.name, "entities": entities}).rowcount
+        if gone:
+            databases.sweep(self._engine)
+        return gone
 
     def describe(self, case: UseCase) -> Holding:
         """How much is stored of a use case, and how new it is."""
@@ -260,6 +270,12 @@ def _provenance(case: UseCase, fields: list[str], since: datetime, now: datetime
     hours = (now - since).total_seconds() / 3600
     as_of = since.isoformat().replace("+00:00", "Z")
     return StoredFeatures(fields=fields, as_of=as_of, age_hours=round(hours, 2), stale=hours > 2 * case.refresh_hours)
+
+
+def _newest(found: Mapping[Name, StoredRow], known: Sequence[Name]) -> StoredRow | None:
+    """Of what is stored of one subject under each secret."""
+    rows = [found[name] for name in known if name in found]
+    return max(rows, key=lambda row: row.valid_from) if len(rows) > 1 else rows[0] if rows else None
 
 
 def _read(since: str, fields: str) -> StoredRow:

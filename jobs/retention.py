@@ -31,7 +31,7 @@ def retention(
     settings, now = Settings(), datetime.now(UTC)
     ledger, chain, by = Ledger.open(settings), Chain.of(settings), By(actor=settings.whoami)
     told = {}
-    for case in [usecases.get(use_case)] if use_case else usecases.every().values():
+    for case in usecases.get(use_case).profiles if use_case else usecases.every().values():
         with terminal.console.status(f"{case.name} …") as status:
 
             def tell(lines: int, name: str = case.name) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from forewarn import ids
 from forewarn.errors import BadInput
 from forewarn.ledger.audit import By
 from forewarn.ledger.privacy import Person, Privacy
@@ -74,9 +73,8 @@ def verify_receipt(receipt: Annotated[Path, typer.Argument(help="The file with t
 @app.command(name="rotate-secret")
 def rotate_secret() -> None:
     """Put a new secret for ids in force. What lies under the old ones is still found; restart the service after it."""
-    settings = Settings()
-    _refuse_given(settings)
-    before = ids.rotate(settings.id_key)
+    privacy, by = _keeper()
+    before = privacy.rotate(by, at=datetime.now(UTC))
     terminal.console.print(f"[green]✓[/] a new secret is in force; {before} older ones are kept", soft_wrap=True)
 
 
@@ -85,19 +83,23 @@ def retire_secrets(
     yes: Annotated[bool, typer.Option("--yes", help="It cannot be undone.")] = False,
 ) -> None:
     """Drop every secret but the one in force: what lies under them belongs to nobody then, opt-outs included."""
-    settings = Settings()
-    _refuse_given(settings)
+    privacy, by = _keeper()
     if not yes:
         raise BadInput(
-            "this forgets for good whose the lines under older secrets are, and opt-outs made under them no longer "
-            "hold: enter those again first, then give --yes"
+            "this forgets for good whose the lines under older secrets are, and "
+            f"{privacy.stranded()} opt-outs that are older than the secret in force no longer hold: enter those "
+            "again first, then give --yes"
         )
-    terminal.console.print(f"[green]✓[/] {ids.retire(settings.id_key)} secrets are gone", soft_wrap=True)
+    gone = privacy.retire(by, at=datetime.now(UTC))
+    terminal.console.print(f"[green]✓[/] {gone} secrets are gone", soft_wrap=True)
 
 
-def _refuse_given(settings: Settings) -> None:
+def _keeper() -> tuple[Privacy, By]:
+    """Who may change the secret: where it lies in our file."""
+    settings = Settings()
     if settings.id_secret.get_secret_value():
         raise BadInput("the secret comes from FOREWARN_ID_SECRET; put a new one before it there, with a comma between")
+    return Privacy(settings), By(actor=settings.whoami)
 
 
 def _opened(subject: str, use_case: str) -> tuple[Privacy, Person, By]:

@@ -46,5 +46,6 @@ class Unwilling:
     def _named(self, table: pa.Table) -> list[Row]:
         """Of a table's rows the ids alone."""
         names = (*self.case.spec[self.case.key].aliases, self.case.key)
-        found = next((table[name].to_pylist() for name in names if name in table.column_names), [None] * len(table))
-        return [{names[0]: value} for value in found]
+        held = [name for name in dict.fromkeys(names) if name in table.column_names]
+        columns = [table[name].to_pylist() for name in held]
+        return [dict(zip(held, row, strict=True)) for row in zip(*columns, strict=True)] if held else [{}] * len(table)

@@ -1,40 +1,82 @@
-"""Files that batch jobs wrote and archives of the ledger: what is in them of a person goes when the person does."""
+"""Files that batch jobs wrote: the ledger knows where each lies, so that what is in them of a person goes with the
+person.
+"""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
-from forewarn import state, usecases
+from forewarn import locks, state, usecases
 from forewarn.databases import written
-from forewarn.errors import LedgerUnavailable
-from forewarn.ledger import schema
-from forewarn.ledger.store import Ledger, named
+from forewarn.errors import BadInput, LedgerUnavailable
+from forewarn.ids import IdKey
+from forewarn.ledger import rewriting, schema
+from forewarn.ledger.store import Ledger, named, together
 from forewarn.settings import Settings
 
 WROTE = schema.BATCHES.c
-PENDING = "batches.pending.json"
+PENDING, LOCK = "batches.pending.json", "batches.lock"
 
 
 def register(
     settings: Settings, case: str, version: str, path: Path, counts: Mapping[str, int], *, at: datetime
 ) -> None:
-    """Write down that a batch job left this file. Where the ledger is away now, beside it, for the next one."""
+    """Write down that a batch job left this file. Where the ledger is away now, beside it, for whoever comes next."""
     told = {name: int(counts.get(name, 0)) for name in ("scored", "rejected", "opted_out")}
     line = {"id": secrets.token_hex(16), "use_case": case, "version": version, "path": str(path), "at": written(at)}
-    waiting = [*_waiting(settings), {**line, **told}]
-    ledger = Ledger.open(settings)
-    try:
-        with ledger.begin() as connection:
-            connection.execute(sa.insert(schema.BATCHES), waiting)
+    with _alone(settings):
+        state.write_json(settings.home / PENDING, {"batches": [*_waiting(settings), {**line, **told}]})
+    with closing(Ledger.open(settings)) as ledger, suppress(LedgerUnavailable):
+        settle(settings, ledger)
+
+
+def settle(settings: Settings, ledger: Ledger) -> None:
+    """Put into the ledger what waits beside it. What is there already, because a job was killed just then, stays.
+
+    Raises:
+        LedgerUnavailable: it waits on.
+    """
+    if not (settings.home / PENDING).exists():
+        return
+    with _alone(settings):
+        if waiting := _waiting(settings):
+            insert = (sqlite if ledger.dialect == "sqlite" else postgresql).insert(schema.BATCHES)
+            with ledger.begin() as connection:
+                together(connection)
+                for line in waiting:
+                    _catch_up(connection, settings, line)
+                connection.execute(insert.on_conflict_do_nothing(index_elements=["id"]), waiting)
         (settings.home / PENDING).unlink(missing_ok=True)
-    except LedgerUnavailable:
-        state.write_json(settings.home / PENDING, {"batches": waiting})
-    finally:
-        ledger.close()
+
+
+def _catch_up(connection: sa.Connection, settings: Settings, line: Mapping[str, Any]) -> None:
+    """Whoever was erased while the job ran stands in its file still. Of the erased only pseudonyms are known, so each
+    id in the file is held against them; hardly ever is there any to hold against.
+    """
+    tomb = schema.ERASURES.c
+    later = sa.select(tomb.subject).where(tomb.use_case == line["use_case"], tomb.at >= line["at"])
+    erased = set(connection.execute(later).scalars())
+    case = usecases.get(line["use_case"])
+    if not erased or not case.key:
+        return
+    id_key, path = IdKey.open(settings.id_key, settings.id_secret.get_secret_value()), Path(line["path"])
+    column = case.spec[case.key].wire
+    with suppress(OSError, BadInput):  # the file is gone again, or is none: the next erasure tells so
+        found = rewriting.ids_in(path, column) - {""}
+        theirs = {one for one in found if not erased.isdisjoint(id_key.pseudonyms(case.name, one))}
+        if theirs:
+            rewriting.without(path, column, theirs)
+
+
+def _alone(settings: Settings) -> AbstractContextManager[None]:
+    """Two jobs that end at once lose neither's line."""
+    return locks.held(settings.make_home() / LOCK)
 
 
 def _waiting(settings: Settings) -> list[dict[str, Any]]:
@@ -42,74 +84,44 @@ def _waiting(settings: Settings) -> list[dict[str, Any]]:
     return found
 
 
-def registered(connection: sa.Connection, known_as: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+def registered(connection: sa.Connection, use_cases: Iterable[str]) -> list[dict[str, Any]]:
     """The files of these use cases."""
-    chosen = sa.select(schema.BATCHES).where(WROTE.use_case.in_(list(known_as))).order_by(WROTE.at)
+    chosen = sa.select(schema.BATCHES).where(WROTE.use_case.in_(list(use_cases))).order_by(WROTE.at)
     return [named(row) for row in connection.execute(chosen)]
 
 
-def mentions(connection: sa.Connection, known_as: Mapping[str, Sequence[str]], subject: str) -> list[dict[str, Any]]:
-    """What these files say of a person; of a file that is gone, that it is."""
+def mentions(found: Sequence[Mapping[str, Any]], subject: str) -> list[dict[str, Any]]:
+    """What these files say of a person; of a file that is gone, or that nobody can read, that it is so."""
     told: list[dict[str, Any]] = []
-    for one in registered(connection, known_as):
-        path = Path(one["path"])
-        if not path.exists():
-            told.append({"path": str(path), "gone": True})
-            continue
-        rows = _theirs(_table(path), _column(one["use_case"]), subject)
-        if len(rows):
-            told.append({"path": str(path), "rows": rows.to_pylist()})
+    for path, column in _columns(found).items():
+        try:
+            rows = rewriting.rows_of(Path(path), column, {subject})
+        except FileNotFoundError:
+            told.append({"path": path, "gone": True})
+        except (OSError, BadInput):
+            told.append({"path": path, "unreadable": True})
+        else:
+            told += [{"path": path, "rows": rows}] if rows else []
     return told
 
 
 def without(found: Sequence[Mapping[str, Any]], subject: str) -> dict[str, list[str]]:
-    """Rewrite each file without a person's rows: which were, and which are not where they were written."""
-    rewritten: list[str] = []
-    missing: list[str] = []
-    for path, use_case in {one["path"]: one["use_case"] for one in found}.items():
-        file = Path(path)
-        if not file.exists():
-            missing.append(path)
-        elif _rewrite(file, _column(use_case), subject):
-            rewritten.append(path)
-    return {"rewritten": rewritten, "not_found": missing}
+    """Rewrite each file without a person's rows: which were; which are not where they were written; and which cannot
+    be read or written, so that somebody must look.
+    """
+    told: dict[str, list[str]] = {"rewritten": [], "not_found": [], "unreadable": []}
+    for path, column in _columns(found).items():
+        try:
+            if rewriting.without(Path(path), column, {subject}):
+                told["rewritten"].append(path)
+        except FileNotFoundError:
+            told["not_found"].append(path)
+        except (OSError, BadInput):
+            told["unreadable"].append(path)
+    return told
 
 
-def _rewrite(file: Path, column: str, subject: str) -> bool:
-    import pyarrow as pa  # 40 MB that a replica of the service does without
-    from pyarrow import compute, csv, parquet
-
-    table = _table(file)
-    if column not in table.column_names or not len(_theirs(table, column, subject)):
-        return False
-    kept = table.filter(compute.not_equal(compute.cast(table[column], pa.string()), subject).fill_null(True))
-    aside = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    parquet.write_table(kept, aside) if file.suffix == ".parquet" else csv.write_csv(kept, aside)
-    aside.replace(file)
-    return True
-
-
-def _theirs(table: Any, column: str, subject: str) -> Any:
-    import pyarrow as pa
-    from pyarrow import compute
-
-    if column not in table.column_names:
-        return table.slice(0, 0)
-    return table.filter(compute.equal(compute.cast(table[column], pa.string()), subject).fill_null(False))
-
-
-def _table(file: Path) -> Any:
-    """Ids stay text: 007 is not 7."""
-    import pyarrow as pa
-    from pyarrow import csv, parquet
-
-    if file.suffix == ".parquet":
-        return parquet.read_table(file)
-    with file.open("rb") as stream:
-        names = next(csv.open_csv(stream)).schema.names
-    return csv.read_csv(file, convert_options=csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())))
-
-
-def _column(use_case: str) -> str:
-    case = usecases.get(use_case)
-    return case.spec[case.key].wire if case.key else ""
+def _columns(found: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Path -> the column with the ids."""
+    cases = {one["path"]: usecases.get(one["use_case"]) for one in found}
+    return {path: case.spec[case.key].wire for path, case in cases.items() if case.key}

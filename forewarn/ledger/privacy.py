@@ -8,7 +8,7 @@ import hmac
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -19,10 +19,10 @@ from forewarn.databases import written
 from forewarn.errors import BadInput
 from forewarn.feature_store import FeatureStore
 from forewarn.ids import IdKey
-from forewarn.ledger import audit, files, notices, retention, schema
+from forewarn.ledger import audit, files, notices, retention, schema, shipper
 from forewarn.ledger.audit import By, Chain
 from forewarn.ledger.records import PERSONAL, Recorder
-from forewarn.ledger.store import Ledger, named
+from forewarn.ledger.store import Ledger, alone, named
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
 
@@ -44,7 +44,9 @@ class Person:
 
 
 class Privacy:
-    """Every place that knows people. To hold a further place is one line in `erase` and one in `export`."""
+    """Every place that knows people. A further one, such as nightly scores (issue 7), is one line in `erase` and one in
+    `export`.
+    """
 
     def __init__(self, settings: Settings, ledger: Ledger | None = None):
         self._settings = settings
@@ -72,65 +74,70 @@ class Privacy:
         Raises:
             LedgerUnavailable, StoreUnavailable.
         """
+        files.settle(self._settings, self._ledger)
         with self._ledger.begin() as connection:
+            lines = retention.archived(self._settings, person.pseudonyms)
+            lines += _of(connection, schema.PREDICTIONS, MADE.subject, person)
             told = {
-                "predictions": [self._opened(one) for one in _of(connection, schema.PREDICTIONS, MADE.subject, person)],
+                "predictions": [self._opened(line) for line in lines],
                 "outcomes": _of(connection, schema.OUTCOMES, CAME.subject, person),
                 "decisions": _of(connection, schema.DECISIONS, DECIDED.subject, person),
                 "opt_outs": _of(connection, schema.OPT_OUTS, OUT.subject, person),
-                "batches": files.mentions(connection, person.known_as, person.subject),
+                "batches": files.mentions(files.registered(connection, person.known_as), person.subject),
+                "features": self._features(person),
             }
             told["audit"] = audit.about(connection, person.pseudonyms)
             self._note(connection, "subject.export", by, person, {"rows": len(told["predictions"])}, at=at)
-        stored = {case.name: self._store.latest(case, [person.subject], at=at) for case in self._with_features(person)}
-        told["features"] = [
-            {"use_case": name, "fields": row.fields, "since": written(row.valid_from)}
-            for name, rows in stored.items()
-            for row in rows.values()
-        ]
         return {"subject": person.subject, "at": written(at), **told}
 
     def erase(self, person: Person, by: By, *, at: datetime) -> dict[str, Any]:
         """Forget somebody; the signed receipt. Doing it again finds nothing.
 
+        Files that batch jobs wrote may be long: they are gone through before the ledger waits for us.
+
         Raises:
             LedgerUnavailable, StoreUnavailable: nothing of the ledger is erased, and it can be asked for again.
         """
+        files.settle(self._settings, self._ledger)
+        with self._ledger.begin() as connection:
+            before = files.registered(connection, person.known_as)
+        rewritten = files.without(before, person.subject)
         features = sum(self._store.forget(case, person.subject) for case in self._with_features(person))
         with self._ledger.begin() as connection:
+            alone(connection)
             counts = {**_erased(connection, person, at), "features": features}
-            found = files.registered(connection, person.known_as)
             counts["audit_keys"] = sum(audit.shred(connection, name, who) for name, who in person.known_as.items())
-            rewritten = files.without(found, person.subject)
-            rewritten["archives"] = retention.without(self._settings, person.pseudonyms)
+            counts["set_apart"] = shipper.forget(self._settings.spools, person.pseudonyms)
+            since = [one for one in files.registered(connection, person.known_as) if one not in before]
+            for more in (files.without(since, person.subject), retention.without(self._settings, person.pseudonyms)):
+                rewritten = {**rewritten, **{name: [*rewritten.get(name, []), *more[name]] for name in more}}
             receipt = self._receipt(person, counts, rewritten, at)
-            told = {"at": written(at), "receipt": orjson.dumps(receipt).decode()}
-            tombs = [
-                {**told, "id": secrets.token_hex(16), "use_case": name, "subject": one}
-                for name, names in person.known_as.items()
-                for one in names
-            ]
-            connection.execute(sa.insert(schema.ERASURES), tombs)
-            notices.changed(connection)
-            self._chain.append(connection, "subject.erase", by, {"receipt": receipt["id"], "counts": counts}, at=at)
+            self._bury(connection, person, receipt)
+            about = {"receipt": receipt["id"], "counts": counts}
+            self._chain.append(connection, "subject.erase", by, about, at=at)
+        self._ledger.sweep()
         return receipt
 
     def opt_out(self, person: Person, by: By, *, at: datetime) -> int:
-        """They are neither scored nor logged from now on; in how many use cases that is new."""
+        """They are neither scored nor logged from now on; in how many use cases that is new.
+
+        Entered again under a new secret, an opt-out stands under that one, so that the older may be retired.
+        """
         with self._ledger.begin() as connection:
             theirs = sa.select(OUT.subject).where(OUT.subject.in_(person.pseudonyms))
             known = set(connection.execute(theirs).scalars())
-            new = [
+            new = [name for name, names in person.known_as.items() if known.isdisjoint(names)]
+            lines = [
                 {"use_case": name, "subject": names[0], "since": written(at)}
                 for name, names in person.known_as.items()
-                if not known.intersection(names)
+                if names[0] not in known
             ]
-            if new:
-                connection.execute(sa.insert(schema.OPT_OUTS), new)
+            if lines:
+                older = known.difference(names[0] for names in person.known_as.values())
+                connection.execute(sa.delete(schema.OPT_OUTS).where(OUT.subject.in_(older)))
+                connection.execute(sa.insert(schema.OPT_OUTS), lines)
                 notices.changed(connection)
-            self._note(
-                connection, "subject.opt-out", by, person, {"use_cases": [one["use_case"] for one in new]}, at=at
-            )
+            self._note(connection, "subject.opt-out", by, person, {"use_cases": new}, at=at)
         return len(new)
 
     def opt_in(self, person: Person, by: By, *, at: datetime) -> int:
@@ -145,7 +152,37 @@ class Privacy:
     def verified(self, receipt: Mapping[str, Any]) -> bool:
         """Whether a receipt is as this installation wrote it."""
         told = {name: value for name, value in receipt.items() if name != "signature"}
-        return hmac.compare_digest(str(receipt.get("signature", "")), self._signature(told))
+        return hmac.compare_digest(str(receipt.get("signature", "")).encode(), self._signature(told).encode())
+
+    def rotate(self, by: By, *, at: datetime) -> int:
+        """Put a new secret for ids in force; how many older ones are kept, under which people are still found."""
+        with self._ledger.begin() as connection:
+            self._chain.append(connection, "secret.rotate", by, {}, at=at)
+            return ids.rotate(self._settings.id_key)
+
+    def stranded(self) -> int:
+        """How many opt-outs are older than the secret in force, and would not hold without the ones before it."""
+        since = datetime.fromtimestamp(self._settings.id_key.stat().st_mtime, UTC)
+        with self._ledger.begin() as connection:
+            older = sa.select(sa.func.count()).select_from(schema.OPT_OUTS).where(OUT.since < written(since))
+            return int(connection.execute(older).scalar_one())
+
+    def retire(self, by: By, *, at: datetime) -> int:
+        """Drop every secret but the one in force; how many. Whose the lines under them were, nobody can say then."""
+        with self._ledger.begin() as connection:
+            self._chain.append(connection, "secret.retire", by, {}, at=at)
+            return ids.retire(self._settings.id_key)
+
+    def _bury(self, connection: sa.Connection, person: Person, receipt: Mapping[str, Any]) -> None:
+        """A tombstone under each of their names: what is older and comes late is not written; replicas forget."""
+        told = {"at": receipt["at"], "receipt": orjson.dumps(receipt).decode()}
+        tombs = [
+            {**told, "id": secrets.token_hex(16), "use_case": name, "subject": one}
+            for name, names in person.known_as.items()
+            for one in names
+        ]
+        connection.execute(sa.insert(schema.ERASURES), tombs)
+        notices.changed(connection)
 
     def _receipt(
         self, person: Person, counts: Mapping[str, int], rewritten: Mapping[str, list[str]], at: datetime
@@ -175,6 +212,13 @@ class Privacy:
 
     def _with_features(self, person: Person) -> list[UseCase]:
         return [case for name in person.known_as if (case := usecases.get(name)).key]
+
+    def _features(self, person: Person) -> list[dict[str, Any]]:
+        return [
+            {"use_case": case.name, "fields": row.fields, "since": written(row.valid_from)}
+            for case in self._with_features(person)
+            for row in self._store.history(case, person.subject)
+        ]
 
     def _opened(self, line: dict[str, Any]) -> dict[str, Any]:
         case = usecases.get(line["use_case"])

@@ -15,9 +15,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from forewarn.databases import written
-from forewarn.ledger import schema
+from forewarn.errors import BadInput
+from forewarn.ledger import rewriting, schema
 from forewarn.ledger.audit import By, Chain
-from forewarn.ledger.store import Ledger, named
+from forewarn.ledger.store import Ledger, named, together
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
 
@@ -61,19 +62,29 @@ def run(ledger: Ledger, chain: Chain, settings: Settings, case: UseCase, by: By,
     return done
 
 
-def without(settings: Settings, subjects: Sequence[str]) -> list[str]:
-    """Rewrite every archive without these people's lines; which were."""
-    import pyarrow as pa
-    from pyarrow import compute, parquet
+def without(settings: Settings, subjects: Sequence[str]) -> dict[str, list[str]]:
+    """Rewrite every archive without these people's lines: which were; and which cannot be read or written."""
+    told: dict[str, list[str]] = {"archives": [], "unreadable": []}
+    for file in _archives(settings):
+        try:
+            if rewriting.without(file, "subject", subjects):
+                told["archives"].append(str(file))
+        except (OSError, BadInput):
+            told["unreadable"].append(str(file))
+    return told
 
-    rewritten = []
-    for file in sorted(archive_of(settings).rglob("*.parquet")):
-        table = parquet.read_table(file)
-        theirs = compute.is_in(table["subject"], value_set=pa.array(list(subjects), pa.string()))
-        if compute.any(theirs).as_py():
-            _write(table.filter(compute.invert(theirs)), file)
-            rewritten.append(str(file))
-    return rewritten
+
+def archived(settings: Settings, subjects: Sequence[str]) -> list[dict[str, Any]]:
+    """These people's lines in every archive, oldest file first.
+
+    Raises:
+        BadInput: an archive cannot be read.
+    """
+    return [line for file in _archives(settings) for line in rewriting.rows_of(file, "subject", subjects)]
+
+
+def _archives(settings: Settings) -> list[Path]:
+    return sorted(archive_of(settings).glob("*/*.parquet"))
 
 
 def _due(case: UseCase, now: datetime) -> dict[str, sa.ColumnElement[bool]]:
@@ -94,6 +105,7 @@ def _archived(ledger: Ledger, settings: Settings, case: UseCase, wanted: sa.Colu
     oldest = sa.select(schema.PREDICTIONS).where(wanted).order_by(MADE.at, MADE.id).limit(ARCHIVED_AT_ONCE)
     while True:
         with ledger.begin() as connection:
+            together(connection)
             lines = [named(row) for row in connection.execute(oldest)]
             if not lines:
                 return
@@ -121,9 +133,11 @@ def _write(table: Any, file: Path) -> None:
     from pyarrow import parquet
 
     aside = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    aside.touch(mode=0o600)
     parquet.write_table(table, aside)
-    aside.chmod(0o600)
+    rewriting.on_disk(aside)
     aside.replace(file)
+    rewriting.on_disk(file.parent)
 
 
 def _count(connection: sa.Connection, chosen: sa.ColumnElement[bool]) -> int:

@@ -8,7 +8,7 @@ Whoever comes second ends at once; the first ends when no process that spools is
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from forewarn.errors import BadInput, LedgerUnavailable
 from forewarn.ledger import schema, spool
 from forewarn.ledger.records import PERSONAL
-from forewarn.ledger.store import Ledger
+from forewarn.ledger.store import Ledger, together
 from forewarn.locks import Lock
 from forewarn.settings import Settings
 
@@ -108,6 +108,7 @@ def record(ledger: Ledger, lines: list[bytes]) -> None:
     """
     if lines:
         with ledger.begin() as connection:
+            together(connection)
             (_as_json if ledger.dialect == "postgresql" else _as_cells)(connection, lines)
 
 
@@ -147,6 +148,23 @@ ERASED = schema.ERASURES.c
 NEWEST_ERASURES = sa.select(ERASED.subject, sa.func.max(ERASED.at).label("at")).group_by(ERASED.subject)
 ADD_JSON = _adding_json()
 ADD_CELLS = str(sqlite.insert(schema.PREDICTIONS).on_conflict_do_nothing().compile(dialect=sqlite.dialect()))
+
+
+def forget(spools: Path, subjects: Collection[str]) -> int:
+    """Of the lines that were set apart, take away those of a person; how many. What is cut off before its subject is
+    whole holds nothing of anybody: fields come after it.
+    """
+    apart = spools / DAMAGED
+    if not apart.exists():
+        return 0
+    names, lines = [one.encode() for one in subjects], apart.read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if not any(name in line for name in names)]
+    if len(kept) < len(lines):
+        aside = apart.with_name(f".{DAMAGED}")
+        aside.touch(mode=0o600)
+        aside.write_bytes(b"".join(kept))
+        aside.replace(apart)
+    return len(lines) - len(kept)
 
 
 def drain(settings: Settings) -> None:

@@ -33,6 +33,10 @@ class Ledger:
         """Let go of the connections."""
         self._engine.dispose()
 
+    def sweep(self) -> None:
+        """After an erasure: leave nothing of it in SQLite's journal, where readers let us."""
+        databases.sweep(self._engine)
+
     @property
     def dialect(self) -> str:
         """`sqlite` or `postgresql`."""
@@ -91,6 +95,25 @@ class Ledger:
 def named(row: sa.Row[*tuple[Any, ...]]) -> dict[str, Any]:
     """A row by its columns' names, as plain text: SQLAlchemy's own kind of text is no key for orjson."""
     return {str(name): value for name, value in zip(row._fields, row, strict=True)}
+
+
+def together(connection: sa.Connection) -> None:
+    """Whoever writes lines of people, many at a time; until the transaction ends, nobody is erased meanwhile.
+
+    Without it lines that are read before an erasure, and written after it, would bring back what was erased.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock_shared(7018)"))
+
+
+def alone(connection: sa.Connection) -> None:
+    """Whoever erases; it waits until none of those writes."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(7018)"))
 
 
 def raise_counter(connection: sa.Connection, name: str) -> int:

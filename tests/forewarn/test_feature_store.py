@@ -448,3 +448,20 @@ def test_only_a_row_that_names_a_subject_and_lacks_something_has_a_gap() -> None
     short = {name: value for name, value in whole.items() if name != "tenure_months"}
     found = gaps(CHURN, [whole, nobody, short, "no row", {}])
     assert found == {2: (whole["customer_id"], {"tenure_months"})}
+
+
+@pytest.mark.requirement("C10")
+def test_what_was_stored_under_an_older_secret_is_found_until_that_is_retired(
+    store: FeatureStore, settings: Settings
+) -> None:
+    put(store, "C1", NOON, tenure_months=3)
+    ids.rotate(settings.id_key)
+    rotated = FeatureStore(store._engine.url.render_as_string(hide_password=False), settings.id_key)
+    assert fields_of([rotated.latest(CHURN, ["C1"])["C1"]]) == [{"tenure_months": 3}]
+    put(rotated, "C1", NOON + DAY, tenure_months=4)
+    asked = [("C1", NOON), ("C1", NOON + 2 * DAY), ("C2", NOON)]
+    assert fields_of(rotated.as_of(CHURN, asked)) == [{"tenure_months": 3}, {"tenure_months": 4}, None]
+    assert fields_of(rotated.history(CHURN, "C1")) == [{"tenure_months": 3}, {"tenure_months": 4}]
+    assert rotated.forget(CHURN, "C1") == 2
+    assert rotated.latest(CHURN, ["C1"]) == {}
+    rotated.close()

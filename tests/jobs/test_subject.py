@@ -36,7 +36,11 @@ def test_a_person_s_rights_at_a_shell(settings: Settings, tmp_path: Path) -> Non
     assert (forged.returncode, "was changed since" in forged.stderr) == (1, True)
     exported = json.loads(forewarn(settings, "subject", "export", "4711").stdout)
     assert len(exported["opt_outs"]) >= 3, "who was forgotten still has opted out"
-    assert "give --yes" in forewarn(settings, "subject", "retire-secrets").stderr
+    assert forewarn(settings, "subject", "rotate-secret").returncode == 0
+    refused = forewarn(settings, "subject", "retire-secrets")
+    assert (refused.returncode, "give --yes" in refused.stderr) == (1, True)
+    assert f"{len(exported['opt_outs'])} opt-outs that are older" in refused.stderr
+    assert forewarn(settings, "subject", "retire-secrets", "--yes").returncode == 0
 
 
 @pytest.mark.slow

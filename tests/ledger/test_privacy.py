@@ -1,7 +1,8 @@
 """People's rights, in every place that knows them, on both databases."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from forewarn.ledger.audit import Chain
 from forewarn.ledger.decisions import NewDecision
 from forewarn.ledger.privacy import Privacy
 from forewarn.ledger.records import Circumstances, Recorder
-from forewarn.ledger.store import Ledger
+from forewarn.ledger.store import Ledger, alone
 from forewarn.settings import Settings
 from tests.ledger.conftest import BY, NOW
 
@@ -105,6 +106,7 @@ def test_erasure_goes_through_every_place_and_leaves_others_alone(
         "predictions": 1,
         "features": 1,
         "audit_keys": 1,
+        "set_apart": 0,
     }
     assert receipt["files"]["rewritten"] == [str(file)]
     assert parquet.read_table(file)["EmployeeNumber"].to_pylist() == [OTHER, None]
@@ -151,7 +153,7 @@ def test_a_batch_that_could_not_be_registered_is_registered_by_the_next(
     files.register(away, "attrition", "v1", tmp_path / "one.csv", {"scored": 5}, at=NOW)
     files.register(settings, "attrition", "v1", tmp_path / "two.csv", {"scored": 6}, at=NOW)
     with ledger.begin() as connection:
-        found = files.registered(connection, {"attrition": []})
+        found = files.registered(connection, ["attrition"])
     assert [one["scored"] for one in found] == [5, 6]
     assert not (settings.home / files.PENDING).exists()
 
@@ -220,3 +222,165 @@ def test_an_archive_that_was_cut_short_is_made_again_and_nothing_is_doubled(
     assert retention.run(ledger, chain, settings, CHURN, BY, now=NOW)["archived"] == 3
     tables = [parquet.read_table(file) for file in retention.archive_of(settings).rglob("*.parquet")]
     assert sorted(one for table in tables for one in table["id"].to_pylist()) == made
+
+
+@pytest.mark.requirement("S2-72")
+def test_a_batch_that_is_not_registered_yet_is_found_by_an_erasure(
+    ledger: Ledger, settings: Settings, privacy: Privacy, tmp_path: Path
+) -> None:
+    file = tmp_path / "scores.csv"
+    csv.write_csv(pa.table({"EmployeeNumber": [ID, OTHER]}), file)
+    away = settings.model_copy(update={"ledger_uri": "postgresql://me@127.0.0.1:1/none"})
+    files.register(away, "attrition", "v1", file, {}, at=NOW)
+    assert privacy.erase(privacy.person(ID), BY, at=NOW)["files"]["rewritten"] == [str(file)]
+    assert ID not in file.read_text()
+
+
+def test_a_job_that_was_killed_while_it_registered_stops_no_later_one(
+    ledger: Ledger, settings: Settings, tmp_path: Path
+) -> None:
+    away = settings.model_copy(update={"ledger_uri": "postgresql://me@127.0.0.1:1/none"})
+    files.register(away, "attrition", "v1", tmp_path / "one.csv", {}, at=NOW)
+    waiting = (settings.home / files.PENDING).read_bytes()
+    files.settle(settings, ledger)
+    (settings.home / files.PENDING).write_bytes(waiting)  # killed between the ledger and the file
+    files.register(settings, "attrition", "v1", tmp_path / "two.csv", {}, at=NOW)
+    with ledger.begin() as connection:
+        assert len(files.registered(connection, ["attrition"])) == 2
+    assert not (settings.home / files.PENDING).exists()
+
+
+@pytest.mark.requirement("S2-72")
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_whoever_is_erased_while_a_batch_runs_is_not_in_its_output(
+    settings: Settings, privacy: Privacy, tmp_path: Path, suffix: str
+) -> None:
+    file, table = tmp_path / f"scores{suffix}", pa.table({"EmployeeNumber": [ID, OTHER, None]})
+    privacy.erase(privacy.person(ID), BY, at=NOW + timedelta(seconds=5))
+    csv.write_csv(table, file) if suffix == ".csv" else parquet.write_table(table, file)
+    files.register(settings, "attrition", "v1", file, {}, at=NOW)
+    assert ID.encode() not in file.read_bytes()
+    assert OTHER.encode() in file.read_bytes()
+
+
+def test_an_output_that_nobody_can_read_stops_no_erasure_and_stands_in_the_receipt(
+    ledger: Ledger, settings: Settings, privacy: Privacy, predict: Predict, tmp_path: Path
+) -> None:
+    predict(ID)
+    for name, held in (("torn.parquet", b"PAR1"), ("other.csv", b"\xff\xfe" + ID.encode() + b"\n\xff" + ID.encode())):
+        (tmp_path / name).write_bytes(held)
+        files.register(settings, "attrition", "v1", tmp_path / name, {}, at=NOW)
+    assert len(privacy.export(privacy.person(ID), BY, at=NOW)["batches"]) == 2
+    receipt = privacy.erase(privacy.person(ID), BY, at=NOW)
+    assert receipt["erased"]["predictions"] == 1
+    assert receipt["files"]["unreadable"] == [str(tmp_path / name) for name in ("torn.parquet", "other.csv")]
+
+
+def test_what_is_left_of_a_file_is_as_it_was(settings: Settings, privacy: Privacy, tmp_path: Path) -> None:
+    file = tmp_path / "scores.csv"
+    table = pa.table({"EmployeeNumber": [OTHER, ID, "8"], "said": ['a "b"\n' + ID, "x", None], "p": [0.1, 0.2, None]})
+    csv.write_csv(table, file)
+    file.chmod(0o640)
+    before = file.read_text()
+    files.register(settings, "attrition", "v1", file, {}, at=NOW)
+    privacy.erase(privacy.person(ID), BY, at=NOW)
+    assert file.read_text() == before.replace(f'"{ID}","x",0.2\n', "")
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert [one.name for one in tmp_path.iterdir() if one.is_file()] == ["scores.csv"]
+
+
+def test_a_line_that_the_database_refused_is_forgotten_too(
+    ledger: Ledger, settings: Settings, privacy: Privacy
+) -> None:
+    settings.spools.mkdir(parents=True)
+    theirs, others = ({"id": "1", "subject": privacy.person(one).known_as[CASE.name][0]} for one in (ID, OTHER))
+    apart = settings.spools / shipper.DAMAGED
+    apart.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in (theirs, others)))
+    assert privacy.erase(privacy.person(ID), BY, at=NOW)["erased"]["set_apart"] == 1
+    assert orjson.loads(apart.read_bytes()) == others
+
+
+@pytest.mark.requirement("C10")
+def test_an_opt_out_entered_again_outlives_the_secret_it_was_first_made_under(
+    ledger: Ledger, settings: Settings, privacy: Privacy
+) -> None:
+    for one in (ID, OTHER):
+        privacy.opt_out(privacy.person(one), BY, at=NOW)
+    assert privacy.rotate(BY, at=NOW) == 1
+    now = Privacy(settings, ledger)
+    made = len(now.person(ID).known_as)
+    assert now.stranded() == 2 * made
+    after = datetime.now(UTC) + timedelta(seconds=1)
+    assert now.opt_out(now.person(ID), BY, at=after) == 0, "it is no news"
+    assert now.stranded() == made
+    assert now.retire(BY, at=after) == 1
+    left = Privacy(settings, ledger)
+    found = [len(left.export(left.person(one), BY, at=after)["opt_outs"]) for one in (ID, OTHER)]
+    assert found == [made, 0]
+    assert {"secret.rotate", "secret.retire"} <= {line["act"] for line in audit.entries(ledger)}
+
+
+@pytest.mark.requirement("S0-29")
+def test_an_export_reaches_archives_older_features_and_what_lies_under_older_secrets(
+    ledger: Ledger, settings: Settings, chain: Chain, privacy: Privacy, predict: Predict
+) -> None:
+    made = [predict(ID, at=NOW - timedelta(days=days), case=CHURN) for days in (100, 1)]
+    store = FeatureStore.open(settings)
+    for days, value in ((9, 1.0), (3, 2.0)):
+        rows = [EntityRow(subject=ID, fields={"MonthlyIncome": value})]
+        store.put(CASE, rows, valid_from=NOW - timedelta(days=days), loaded_at=NOW)
+    assert retention.run(ledger, chain, settings, CHURN, BY, now=NOW)["archived"] == 1
+    privacy.rotate(BY, at=NOW)
+    now = Privacy(settings, ledger)
+    told = now.export(now.person(ID), BY, at=NOW)
+    assert [line["id"] for line in told["predictions"]] == made
+    assert [row["fields"]["MonthlyIncome"] for row in told["features"]] == [1.0, 2.0]
+    assert now.erase(now.person(ID), BY, at=NOW)["erased"]["features"] == 2
+
+
+@pytest.mark.requirement("S0-27")
+@pytest.mark.requirement("S2-69")
+@pytest.mark.requirement("C32")
+def test_nothing_of_a_person_lies_raw_anywhere_and_after_erasure_not_even_their_words(
+    ledger: Ledger, settings: Settings, privacy: Privacy, predict: Predict, tmp_path: Path
+) -> None:
+    everywhere(ledger, settings, privacy, predict, tmp_path)
+    privacy.opt_out(privacy.person(ID), BY, at=NOW)
+    privacy.export(privacy.person(ID), BY, at=NOW)
+    raw = (ID.encode(), b"planted-gender")
+    assert not held(ledger, settings, raw)
+    assert held(ledger, settings, (b"planted reason",)), "else this test could not find anything"
+    privacy.erase(privacy.person(ID), BY, at=NOW)
+    assert not held(ledger, settings, (*raw, b"planted reason"))
+
+
+def held(ledger: Ledger, settings: Settings, planted: tuple[bytes, ...]) -> list[str]:
+    """The files of the home, and on a server the tables, in which any of these lies."""
+    places = {str(path): path.read_bytes() for path in settings.home.rglob("*") if path.is_file()}
+    if ledger.dialect == "postgresql":
+        with ledger.begin() as connection:
+            for table in schema.METADATA.sorted_tables:
+                places[table.name] = repr(connection.execute(sa.select(table)).all()).encode()
+    return [place for place, found in places.items() if any(one in found for one in planted)]
+
+
+@pytest.mark.requirement("S2-72")
+def test_whoever_archives_lines_or_ships_them_waits_for_an_erasure(
+    ledger: Ledger, settings: Settings, chain: Chain, privacy: Privacy, predict: Predict
+) -> None:
+    """Else lines read before it would be written after it, with all that was in them."""
+    predict(ID, at=NOW - timedelta(days=100), case=CHURN)
+    with ThreadPoolExecutor(1) as aside:
+        with ledger.begin() as connection:
+            alone(connection)
+            archiving = aside.submit(retention.run, ledger, chain, settings, CHURN, BY, now=NOW)
+            with pytest.raises(TimeoutError):
+                archiving.result(timeout=0.3)
+            mine = privacy.person(ID).pseudonyms
+            connection.execute(
+                sa.update(schema.PREDICTIONS)
+                .where(schema.PREDICTIONS.c.subject.in_(mine))
+                .values(subject=None, fields=None)
+            )
+        assert archiving.result(timeout=20)["archived"] == 1
+    assert retention.archived(settings, privacy.person(ID).pseudonyms) == []
