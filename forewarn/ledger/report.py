@@ -25,7 +25,7 @@ from forewarn.usecase import UseCase
 MADE, ERASED, OUT, BATCH = schema.PREDICTIONS.c, schema.ERASURES.c, schema.OPT_OUTS.c, schema.BATCHES.c
 # All lines of a quarter; an act a minute for three months is 130 000.
 MOST_ACTS = 200_000
-MOST_SHOWN = 200
+READ_AT_ONCE = 1000
 
 
 def quarter(name: str, *, now: datetime) -> tuple[str, datetime, datetime]:
@@ -67,8 +67,17 @@ def compliance(settings: Settings, ledger: Ledger, name: str, *, now: datetime) 
         "releases": [_release(act) for act in acts if act["act"].startswith("release.")],
         "retention": [_said(act) for act in acts if act["act"] == "retention.run"],
         "rights": _rights(ledger, acts, since, until),
+        "decisions": sum(
+            decisions.override_rates(ledger, case, since=since, until=until)["decisions"] for case in _whole()
+        ),
         "use_cases": {case.name: _use_case(settings, ledger, case, since, until) for case in usecases.every().values()},
     }
+
+
+def _whole() -> list[UseCase]:
+    """Use cases that are no other's profile: what was decided on a profile's answers counts with the whole."""
+    profiles = {one.name for case in usecases.every().values() for one in case.profiles[1:]}
+    return [case for name, case in usecases.every().items() if name not in profiles]
 
 
 def _access(settings: Settings, ledger: Ledger, since: str, until: str) -> list[dict[str, Any]]:
@@ -124,7 +133,6 @@ def _use_case(settings: Settings, ledger: Ledger, case: UseCase, since: str, unt
     with ledger.begin() as connection:
         answered = [named(row) for row in connection.execute(counted.order_by(MADE.version, MADE.level))]
         files = [named(row) for row in connection.execute(batches)]
-    made = decisions.listed(ledger, case, since=since, until=until, most=MOST_SHOWN)
     return {
         "title": case.title,
         "answered": answered,
@@ -132,10 +140,21 @@ def _use_case(settings: Settings, ledger: Ledger, case: UseCase, since: str, unt
         "scored_in_batches": sum(one["scored"] for one in files),
         "kept": retention.held(ledger, case),
         "policy": {"purge_days": case.retention.purge_days, "archive_days": case.retention.archive_days},
-        "decisions": made,
+        "decisions": _decisions(ledger, case, since, until),
         "overrides": decisions.override_rates(ledger, case, since=since, until=until),
         "champion": _champion(settings, case),
     }
+
+
+def _decisions(ledger: Ledger, case: UseCase, since: str, until: str) -> list[dict[str, Any]]:
+    """All of them, oldest first: an auditor who is shown some cannot know what the others say."""
+    found: list[dict[str, Any]] = []
+    while True:
+        after = found[-1]["id"] if found else ""
+        more = decisions.listed(ledger, case, since=since, until=until, after=after, most=READ_AT_ONCE)
+        found += more
+        if len(more) < READ_AT_ONCE:
+            return found
 
 
 def _champion(settings: Settings, case: UseCase) -> dict[str, Any] | None:

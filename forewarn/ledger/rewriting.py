@@ -9,7 +9,7 @@ import io
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +64,9 @@ def without(file: Path, column: str, unwanted: Collection[str]) -> bool:
         if file.suffix == ".parquet":
             found, write = any(len(table) for table in _tables(file, column, unwanted)), _parquet_without
         else:
-            found, write = len(list(_parsed(file, column, unwanted))) > 1, _csv_without
+            rows = _parsed(file, column, unwanted)
+            found, write = bool(next(rows)) and next(rows, None) is not None, _csv_without
+            rows.close()
         if found:
             _replace(file, lambda aside: write(file, aside, column, unwanted))
     return found
@@ -123,7 +125,7 @@ def _cells(record: bytes) -> list[str]:
 
 
 def _is_theirs(header: list[str], column: str, wanted: Collection[str]) -> Callable[[bytes], bool]:
-    """Of a record. Only one that holds the text somewhere is taken apart: 1 µs for each of the others."""
+    """Of a record. Only one that holds the text somewhere is taken apart: 2 µs for each of the others."""
     if column not in header:
         return lambda _: False
     place = header.index(column)
@@ -138,7 +140,7 @@ def _is_theirs(header: list[str], column: str, wanted: Collection[str]) -> Calla
     return theirs
 
 
-def _parsed(file: Path, column: str, wanted: Collection[str]) -> Iterator[list[str]]:
+def _parsed(file: Path, column: str, wanted: Collection[str]) -> Generator[list[str], None, None]:
     """The header, then their rows."""
     records = _records(file)
     header = _cells(next(records, b""))

@@ -14,7 +14,7 @@ from forewarn.ledger.privacy import Privacy
 from forewarn.settings import Settings
 from jobs import stream
 from jobs.lines import Order, Scorer
-from jobs.unwilling import OPTED_OUT
+from jobs.unwilling import OPTED_OUT, Unwilling
 from tests.conftest import installed
 from tests.jobs.test_commands import forewarn
 
@@ -85,6 +85,18 @@ def test_who_opted_out_has_no_score_in_a_batch_either(settings: Settings, explai
             line for line, gone in zip(all_, out, strict=True) if not gone
         ]
         assert not any(line["probability"] for line, gone in zip(told, out, strict=True) if gone)
+
+
+@pytest.mark.requirement("S1-36")
+def test_who_opted_out_is_known_under_each_name_that_a_column_of_ids_may_have(settings: Settings) -> None:
+    case = usecases.get("churn")
+    privacy = Privacy(settings)
+    privacy.opt_out(privacy.person("7", case.name), BY, at=NOW)
+    unwilling = Unwilling.of(case, settings, frozenset(privacy.person("7", case.name).pseudonyms))
+    assert unwilling
+    table = pa.table({"customer_id": [None, "7", "8"], "customerID": ["7", None, None]})
+    assert unwilling.parted(table)[0].tolist() == unwilling.parted(table.to_pylist())[0].tolist() == [True, True, False]
+    assert unwilling.parted(pa.table({"other": ["7"]}))[0].tolist() == [False]
 
 
 @pytest.mark.requirement("C10")

@@ -78,3 +78,28 @@ def test_a_report_says_who_had_access_what_was_decided_and_forgotten(
     assert "data:image/png" in page
     assert "planted" not in page + orjson.dumps(told).decode()
     assert not re.findall(r'(?:src|href)="(?!data:)', page), "it loads nothing from elsewhere"
+
+
+@pytest.mark.requirement("S1-39")
+def test_every_decision_is_in_the_report_and_one_on_a_profile_s_answer_counts_once(
+    ledger: Ledger, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "READ_AT_ONCE", 2)
+    monkeypatch.setattr(compliance, "MOST_SHOWN", 3)
+    case = usecases.get("absenteeism")
+    profile = case.profiles[-1]
+    row = {spec.name: None for spec in profile.fields} | {profile.key: "planted-7"}
+    answer = {"prediction_id": "p1", "prediction": 4.0, "model_version": "v1", "served_from": "champion"}
+    line = Recorder.of(profile, settings).line(row, answer, Circumstances(key_id="k", at=written(NOW)), latency_ms=1.0)
+    shipper.record(ledger, [orjson.dumps(line)])
+    for number in range(5):
+        made = NewDecision(
+            prediction_id="p1", action="a", overrides=False, reason=f"reason number {number}", person="A"
+        )
+        decisions.record(ledger, case, made, key_id="k", at=NOW + timedelta(seconds=number))
+    told = report.compliance(settings, ledger, "2026Q4", now=NOW)
+    assert told["decisions"] == 5
+    assert [one["reason"][-1] for one in told["use_cases"]["absenteeism"]["decisions"]] == list("01234")
+    page = compliance.page(told)
+    assert "The newest 3 of 5" in page
+    assert "reason number 1" not in page
