@@ -46,7 +46,9 @@ def show(as_json: AS_JSON = False) -> None:
     if as_json:
         print(orjson.dumps(found).decode())
         return
-    table = Table(*COLUMNS, box=None)
+    table = Table(box=None)
+    for name in COLUMNS:
+        table.add_column(name, no_wrap=name == "id", overflow="fold", min_width=12 if name == "id" else None)
     for key in found:
         table.add_row(*(escape(_short(key[name])) for name in COLUMNS), style="dim" if key["revoked_at"] else "")
     terminal.out.print(table)
