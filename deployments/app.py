@@ -124,7 +124,8 @@ def build(args: AppArgs) -> Application:
     pipelines = {name: _pipeline(name, args) for name in args.use_cases}
     default = args.default_use_case or args.use_cases[0]
     ingress = _deployment(Ingress, "Ingress", args.ingress)
-    return ingress.bind(args.door.model_dump(), default, pipelines, _lessor(args))
+    door = {**args.door.model_dump(), "replicas": args.ingress.max_replicas}
+    return ingress.bind(door, default, pipelines, _lessor(args))
 
 
 def _lessor(args: AppArgs) -> Application | None:

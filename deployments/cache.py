@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,11 @@ class Cache:
         self._recorder = recorder
         self._known: TTLCache[Known, Scores] | None = TTLCache(rows, seconds) if seconds and rows else None
         self._shared = shared
+        self._packages: dict[str, str] = {}
+
+    def serves(self, version: str, package: str) -> None:
+        """What a version is, for those who share a Redis with whoever calls another one by that name."""
+        self._packages[version] = package
 
     def keeps(self, rows: Sequence[Row]) -> bool:
         """Whether these are rows that are remembered."""
@@ -62,8 +67,10 @@ class Cache:
         """
         if self._shared is None or self._known is None or lane.why or not self.keeps(rows):
             return None
+        if lane.version not in self._packages:
+            return None
         key = self._key(lane, rows[0])
-        found = await self._shared.get(self._recorder.use_case, key)
+        found = await self._shared.get(self._name(key))
         if found is not None:
             self._known[key] = found
         return found
@@ -74,8 +81,8 @@ class Cache:
             return
         key = self._key(lane, rows[0])
         self._known[key] = scores
-        if self._shared is not None and scores.why is None:
-            self._shared.put(self._recorder.use_case, key, scores, self._recorder.subject(rows[0]))
+        if self._shared is not None and scores.why is None and lane.version in self._packages:
+            self._shared.put(self._name(key), scores, self._recorder.subject(rows[0]))
 
     def forget(self) -> None:
         """Everything in this replica's memory: somebody was erased, and whose rows these are is not known here."""
@@ -84,6 +91,13 @@ class Cache:
 
     def _key(self, lane: Lane, row: Row) -> Known:
         return lane.version, lane.why, self._recorder.digest(row)
+
+    def _name(self, key: Known) -> str:
+        """In Redis, which may be several installations': of one that has another secret, or another package under the
+        version's name, nothing is found.
+        """
+        version, why, digest = key
+        return f"{PREFIX}:{self._recorder.installation}:{self._packages[version]}:{int(why)}:{digest.hex()}"
 
 
 class Shared:
@@ -97,27 +111,30 @@ class Shared:
         self._ask_at = 0.0
         self._under_way: set[asyncio.Task[None]] = set()
 
-    async def get(self, use_case: str, key: Known) -> Scores | None:
+    async def get(self, name: str) -> Scores | None:
         """What is known of a row.
 
         Raises:
             TimeoutError: Redis does not answer.
         """
-        told = await self._soon(self._redis.get(_named(use_case, key)))
+        told = await self._soon(self._redis.get(name))
         return _read(told) if told else None
 
-    def put(self, use_case: str, key: Known, scores: Scores, subject: str | None) -> None:
+    def put(self, name: str, scores: Scores, subject: str | None) -> None:
         """Nobody waits for it."""
         if monotonic() >= self._ask_at:
-            task = asyncio.ensure_future(self._put(_named(use_case, key), scores, subject))
+            task = asyncio.ensure_future(self._put(name, scores, subject))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
 
-    async def forget(self, subjects: Iterable[str]) -> None:
-        """All that is known of these people's rows."""
-        for subject in subjects:
-            theirs = _of(subject)
-            await self._soon(self._redis.unlink(theirs, *await self._soon(self._redis.smembers(theirs))))
+    async def forget(self, subject: str) -> None:
+        """All that is known of somebody's rows.
+
+        Raises:
+            TimeoutError: Redis does not answer.
+        """
+        theirs = _of(subject)
+        await self._soon(self._redis.unlink(theirs, *await self._soon(self._redis.smembers(theirs))))
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -148,11 +165,6 @@ class Shared:
             self._ask_at = monotonic() + LET_BE_S
             log.debug("the shared cache does not answer: %r", error)
             raise TimeoutError from None
-
-
-def _named(use_case: str, key: Known) -> str:
-    version, why, digest = key
-    return f"{PREFIX}:{use_case}:{version}:{int(why)}:{digest.hex()}"
 
 
 def _of(subject: str) -> str:

@@ -94,6 +94,7 @@ class Endpoint:
             if champion is not None and champion != self.version:
                 await self._rehearse(champion)
                 card = await asyncio.to_thread(self._releases.card, self.case, champion)
+                self.cache.serves(champion, await asyncio.to_thread(self._releases.digest, self.case, champion))
                 self._before = (self.version, self.card)
                 self.card, self.version, self._refused = card, champion, ""
                 log.info("%s %s answers now", self.case.name, champion)

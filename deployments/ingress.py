@@ -76,7 +76,7 @@ class Ingress:
             privacy=Privacy(settings, ledger),
             board=board,
             doorkeeper=doorkeeper,
-            quota=Quota(door["quota_per_minute"], _counting(lessor, redis), meter),
+            quota=Quota(door["quota_per_minute"], _counting(lessor, redis), meter, replicas=door["replicas"]),
             spool=spool,
             scribe=scribe,
             store=FeatureStore.open(settings),
@@ -99,8 +99,9 @@ class Ingress:
         for endpoint in self._house.endpoints.values():
             endpoint.cache.forget()
         if self._shared is not None:
-            with suppress(TimeoutError):  # what is there still ends by itself within minutes
-                await self._shared.forget(subjects)
+            for subject in subjects:
+                with suppress(TimeoutError):  # what is there still ends by itself within minutes
+                    await self._shared.forget(subject)
 
     def check_health(self) -> None:
         """Ray Serve asks every 5 s and replaces a replica that raises."""

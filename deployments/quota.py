@@ -1,8 +1,9 @@
 """How often a key may ask, over all replicas together (S2-76). Load shedding is another matter: see `coalesce` (C33).
 
 A replica spends leases: some requests ahead, as many as the key asked here in the last half second, so that a busy key
-costs no hop and an idle one holds nothing back. A lease is renewed before it is spent. What is held here and not yet
-spent is all that the limit can be exceeded by within a minute: half a second's requests.
+costs no hop and an idle one holds nothing back. A lease is renewed before it is spent, and what is left of it after a
+second is lost. Leases that are held and not yet spent are all that the limit can be exceeded by within a minute, and
+all that can be lost at its end: together at most one and a half fiftieths of it, 3 %, however many replicas there are.
 """
 
 import asyncio
@@ -19,10 +20,14 @@ from forewarn.keys import Key
 log = logging.getLogger(__name__)
 
 AHEAD_S = 0.5
-# A fiftieth: what a replica holds when it falls idle is lost.
+# What all replicas may hold in leases together, as a part of the limit.
 LARGEST_SHARE = 50
-KEPT_S = 5.0
-ANSWER_S = 1.0
+LEASE_S = 1.0
+# How busy a key is, is told by so many seconds.
+LOOK_BACK_S = 5.0
+# Of whoever counts: nobody waits for longer, and then not for another second.
+ANSWER_S = 0.25
+LET_BE_S = 1.0
 
 
 @dataclass
@@ -32,14 +37,14 @@ class Purse:
     Attributes:
         left: requests.
         since, asked: when counting began, and what was asked since: how busy the key is.
-        last: when it asked last.
+        leased: when the last lease came.
         closed_until: no use in asking for more before.
     """
 
     left: int = 0
     since: float = 0.0
     asked: float = 0.0
-    last: float = 0.0
+    leased: float = 0.0
     closed_until: float = 0.0
     renewing: "asyncio.Task[None] | None" = None
 
@@ -49,12 +54,21 @@ class Quota:
     its limit says at each replica, which is told in the log and the metrics.
     """
 
-    def __init__(self, per_minute: int, lessor: Lessor | None, meter: Meter, *, clock: Callable[[], float] = monotonic):
+    def __init__(
+        self,
+        per_minute: int,
+        lessor: Lessor | None,
+        meter: Meter,
+        *,
+        replicas: int = 1,
+        clock: Callable[[], float] = monotonic,
+    ):
         self._per_minute, self._meter, self._clock = per_minute, meter, clock
+        self._share = LARGEST_SHARE * replicas
         self._alone = Counter()
         self._lessor = lessor or self._alone
         self._purses: dict[str, Purse] = {}
-        self._away = False
+        self._ask_at = 0.0
 
     async def spend(self, key: Key) -> None:
         """One request.
@@ -75,22 +89,19 @@ class Quota:
             self._renewed(purse, key.id, limit)
 
     def _note(self, purse: Purse) -> None:
-        """One more was asked. What an idle key held is lost, for the window has moved on; how busy a key is, its last
-        seconds tell.
-        """
+        """One more was asked. An old lease is lost, for the window has moved on."""
         now = self._clock()
-        if now - purse.last > KEPT_S:
-            purse.since, purse.asked, purse.left = now, 0.0, min(purse.left, 1)
-        elif now - purse.since > KEPT_S:
+        if now - purse.leased > LEASE_S:
+            purse.left = 0
+        if now - purse.since > LOOK_BACK_S:
             purse.asked *= AHEAD_S / (now - purse.since)
             purse.since = now - AHEAD_S
-        purse.last = now
         purse.asked += 1
 
     def _wanted(self, purse: Purse, limit: int) -> int:
         """How large a lease is worth having."""
         busy = purse.asked * AHEAD_S / max(self._clock() - purse.since, AHEAD_S)
-        return max(1, min(int(busy), limit // LARGEST_SHARE))
+        return max(1, min(int(busy), limit // self._share))
 
     def _refuse_closed(self, purse: Purse, limit: int) -> None:
         wait = purse.closed_until - self._clock()
@@ -108,18 +119,21 @@ class Quota:
     async def _renew(self, purse: Purse, key_id: str, limit: int) -> None:
         granted, wait = await self._lease(key_id, limit, self._wanted(purse, limit))
         purse.left += granted
+        purse.leased = self._clock()
         if not granted:
             purse.closed_until = self._clock() + wait
 
     async def _lease(self, key_id: str, limit: int, wanted: int) -> tuple[int, float]:
+        if self._clock() < self._ask_at:
+            return await self._alone.lease(key_id, limit, wanted)
         try:
             async with asyncio.timeout(ANSWER_S):
                 lease = await self._lessor.lease(key_id, limit, wanted)
         except Exception as error:  # noqa: BLE001 - whatever keeps it from answering, requests go on
             self._meter.refused("", "QuotaUnavailable")
-            if not self._away:
+            if not self._ask_at:
                 log.warning("this replica counts requests by itself: %s", type(error).__name__)
-            self._away = True
+            self._ask_at = self._clock() + LET_BE_S
             return await self._alone.lease(key_id, limit, wanted)
-        self._away = False
+        self._ask_at = 0.0
         return lease

@@ -1,5 +1,7 @@
 """Which version answers: the packages that may serve, and the champion of each use case."""
 
+import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -81,6 +83,15 @@ class Releases:
             NotFound: the version is not in the store.
         """
         return package.metadata(self.folder(case, version))
+
+    def digest(self, case: UseCase, version: str) -> str:
+        """16 hex digits of an admitted version's content: versions of two registries may have one name.
+
+        Raises:
+            NotFound, PackageDamaged.
+        """
+        content = json.dumps(package.manifest(self.folder(case, version)), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def load(self, case: UseCase, version: str) -> ModelPackage:
         """An admitted version, verified and ready to score.

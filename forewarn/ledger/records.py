@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
@@ -45,6 +46,11 @@ class Recorder:
         sealed = hidden - {case.key} if case.retention.sensitive == "sealed" else frozenset()
         self._hidden = [(spec.name, spec.wire) for spec in case.fields if spec.name in sealed]
         self._inputs = [spec.name for spec in case.inputs]
+
+    @cached_property
+    def installation(self) -> str:
+        """Of this secret and use case, and of no other; it tells nothing of either."""
+        return self.id_key.derived(f"installation\0{self._case.name}")[0].hex()[:16]
 
     @property
     def use_case(self) -> str:

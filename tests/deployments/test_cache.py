@@ -67,8 +67,8 @@ def test_another_value_version_or_wish_is_another_row(client: TestClient, rememb
     assert endpoint.cache.get(Lane("v1", why=True), valid(case, {**case.examples[0].row})) is None
 
 
-def recorder(case: UseCase) -> Recorder:
-    key = IdKey(bytes(32))
+def recorder(case: UseCase, secret: bytes = bytes(32)) -> Recorder:
+    key = IdKey(secret)
     return Recorder(case, key, Seal(key.derived("tests")))
 
 
@@ -116,8 +116,13 @@ def test_what_is_kept_tells_nothing_of_a_person(packages: dict[str, ModelPackage
 def two_replicas(case: UseCase) -> Iterator[tuple[list[Cache], Popen[bytes]]]:
     """Of one Redis."""
     with redis() as (url, server):
-        shared = [Shared(ConnectionPool.from_url(url), seconds=300) for _ in range(2)]
-        yield [Cache(recorder(case), seconds=300, rows=9, shared=one) for one in shared], server
+        yield [of_redis(url, recorder(case)) for _ in range(2)], server
+
+
+def of_redis(url: str, recorder: Recorder, package: str = "0123456789abcdef") -> Cache:
+    cache = Cache(recorder, seconds=300, rows=9, shared=Shared(ConnectionPool.from_url(url), seconds=300))
+    cache.serves("v1", package)
+    return cache
 
 
 async def closed(caches: list[Cache]) -> None:
@@ -150,7 +155,7 @@ def test_one_replica_knows_what_another_has_scored_to_the_bit_until_its_person_i
             assert not [one for one in told if b"anna" in one]
             subject = recorder(package.case).subject(row)
             assert subject
-            await one._shared.forget([subject])
+            await one._shared.forget(subject)
             other.forget()
             assert await one._shared._redis.keys() == []
             assert await other.fetch(Lane("v1"), [row]) is None
@@ -172,5 +177,29 @@ def test_a_redis_that_goes_away_costs_a_moment_and_no_answer(packages: dict[str,
             one.put(Lane("v1"), [row], scoring.score(package, [row]))
             assert one.get(Lane("v1"), [row]) is not None, "it knows by itself"
             await closed([one, other])
+
+    asyncio.run(story())
+
+
+def test_two_installations_or_packages_on_one_redis_never_read_each_other_s_scores(
+    packages: dict[str, ModelPackage],
+) -> None:
+    """Both call their first version `v1`."""
+    package = packages["churn"]
+    case = package.case
+    (row,) = valid(case, dict(case.examples[0].row))
+
+    async def story() -> None:
+        with redis() as (url, _):
+            own = of_redis(url, recorder(case))
+            elsewhere = of_redis(url, recorder(case, bytes([1]) * 32))
+            again = of_redis(url, recorder(case), package="trained again")
+            own.put(Lane("v1"), [row], scoring.score(package, [row]))
+            assert own._shared
+            await asyncio.gather(*own._shared._under_way)
+            same = of_redis(url, recorder(case))
+            assert await same.fetch(Lane("v1"), [row]) is not None
+            assert [await other.fetch(Lane("v1"), [row]) for other in (elsewhere, again)] == [None, None]
+            await closed([own, same, elsewhere, again])
 
     asyncio.run(story())

@@ -2,8 +2,9 @@
 
 import asyncio
 import itertools
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ def replicas(request: pytest.FixtureRequest) -> Iterator[Callable[[], tuple[list
         def made() -> tuple[list[Quota], Any]:
             pool = ConnectionPool.from_url(url) if url else None
             counter: Lessor = RedisCounter(pool) if pool else Counter()
-            return [Quota(LIMIT, counter, Meter()) for _ in range(3)], pool
+            return [Quota(LIMIT, counter, Meter(), replicas=3) for _ in range(3)], pool
 
         yield made
 
@@ -107,7 +108,9 @@ def test_a_busy_key_costs_few_leases() -> None:
 
 
 def test_an_idle_key_holds_nothing_back() -> None:
-    """A replica that was busy, and then is not, keeps one request of what it had leased."""
+    """What a replica had leased while it was busy is lost a second later; one that is asked again leases as much as
+    that is worth.
+    """
 
     async def story() -> None:
         clock = itertools.count()
@@ -117,7 +120,85 @@ def test_an_idle_key_holds_nothing_back() -> None:
         assert quota._purses["k1"].left > 10
         seconds[0] = 60.0
         await quota.spend(KEY)
-        assert quota._purses["k1"].left <= 1
+        assert quota._purses["k1"].left <= 5
+
+    asyncio.run(story())
+
+
+@pytest.mark.requirement("S2-76")
+@pytest.mark.parametrize("replicas", [1, 3, 8])
+def test_a_burst_a_trickle_and_full_speed_again_stay_within_five_percent(
+    replicas: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worst order there is: each replica leases for its burst, a trickle keeps what it holds alive until the burst
+    has left the window, and then all of it is spent in one minute.
+    """
+    seconds = [1000.0]
+    monkeypatch.setattr("limits.storage.memory.time", FakeTime(seconds))
+    monkeypatch.setattr("deployments.lessor.time", lambda: seconds[0])
+    admitted: list[float] = []
+
+    async def ask(quota: Quota) -> None:
+        with suppress(QuotaExceeded):
+            await quota.spend(KEY)
+            admitted.append(seconds[0])
+
+    async def story() -> None:
+        counter = Counter()
+        quotas = [Quota(1000, counter, Meter(), replicas=replicas, clock=lambda: seconds[0]) for _ in range(replicas)]
+        for step in range(14_000):  # of 10 ms
+            burst, trickle = step < 100, step % 90 == 0
+            for quota in quotas if burst or step >= 7000 or trickle else ():
+                await ask(quota)
+            seconds[0] += 0.01
+            await asyncio.sleep(0)
+
+    asyncio.run(story())
+    worst = max(bisect_right(admitted, since + 60) - bisect_left(admitted, since) for since in admitted)
+    assert 950 <= worst <= 1050
+
+
+class FakeTime:
+    """The module `time`, of somebody else's clock."""
+
+    def __init__(self, seconds: list[float]):
+        self._seconds = seconds
+
+    def time(self) -> float:
+        return self._seconds[0]
+
+
+def test_a_counter_that_hangs_costs_one_request_a_moment_and_those_after_it_nothing() -> None:
+    class Hanging(Counter):
+        asked = 0
+
+        async def lease(self, key_id: str, per_minute: int, wanted: int) -> tuple[int, float]:
+            self.asked += 1
+            await asyncio.Event().wait()
+            return await super().lease(key_id, per_minute, wanted)
+
+    async def story() -> None:
+        seconds, counter = [0.0], Hanging()
+        quota = Quota(LIMIT, counter, Meter(), clock=lambda: seconds[0])
+        assert await let_in([quota], 100, at_once=1) == 100
+        assert counter.asked == 1
+        seconds[0] = 1.5
+        assert await let_in([quota], 100, at_once=1) == 100
+        assert counter.asked == 2, "it is asked again a second later"
+
+    asyncio.run(story())
+
+
+def test_a_redis_that_stops_leaves_each_replica_to_count_by_itself() -> None:
+    async def story() -> None:
+        with redis() as (url, server):
+            pool = ConnectionPool.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
+            quotas = [Quota(LIMIT, RedisCounter(pool), Meter(), replicas=2) for _ in range(2)]
+            assert await let_in(quotas, 50) == 50
+            server.kill()
+            server.wait()
+            assert LIMIT < await let_in(quotas, 2000) <= 2 * LIMIT + 6
+            await pool.disconnect()
 
     asyncio.run(story())
 
