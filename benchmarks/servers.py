@@ -21,7 +21,7 @@ from forewarn import drift, performance, scoring
 from forewarn.features import Features
 from forewarn.ledger import doors
 from forewarn.package import ModelPackage, contract
-from forewarn.releases import Releases
+from forewarn.releases import Releases, ReleaseState
 from forewarn.settings import PROJECT, Settings
 from forewarn.trees import Trees
 from forewarn.usecase import UseCase
@@ -139,7 +139,7 @@ def install(case: UseCase, settings: Settings) -> None:
     releases = Releases(settings.packages)
     with TemporaryDirectory() as folder:
         releases.admit(case, "v1", package(case).save(Path(folder) / "package"))
-    releases.promote(case, "v1")
+    releases.put_up(case, ReleaseState(champion="v1"))
 
 
 def _config(case: UseCase, folder: Path, door: dict[str, Any], args: dict[str, Any], import_path: str) -> Path:

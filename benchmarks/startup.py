@@ -107,7 +107,7 @@ def main() -> None:
 
     from benchmarks import servers
     from forewarn import usecases
-    from forewarn.releases import Releases
+    from forewarn.releases import Releases, ReleaseState
     from forewarn.settings import Settings
     from forewarn.tasks import Classification
 
@@ -116,7 +116,7 @@ def main() -> None:
         settings = Settings(home=Path(folder) / "home")
         releases = Releases(settings.packages)
         releases.admit(case, "v1", servers.package(case).save(Path(folder) / "package"))
-        releases.promote(case, "v1")
+        releases.put_up(case, ReleaseState(champion="v1"))
         given = arguments(case.name)
         runs = {kind: [fresh(kind, given[kind], settings.home) for _ in range(ROUNDS)] for kind in KINDS}
     shown = Table("", "CPU, s", "of ours", "own memory, MB", "of ours", "libraries", title="One process, stood up")

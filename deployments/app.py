@@ -61,6 +61,10 @@ class Door(Strict):
             of its own limit goes by that.
         spool_megabytes: of predictions that wait on disk for the ledger, at most, for each ingress replica; beyond,
             none is answered, for it could not be accounted for.
+        answer_seconds: how long a version may take; then whoever comes after it answers.
+        fallback_after_s: for how long the champion must not have answered before the nightly scores do; 0: at once.
+        nightly_hours: nightly scores that are older are not told.
+        shadow_rows: rows that may wait for a shadow; beyond, they are left out.
         max_explained: rows in one request that may be explained.
         max_body_bytes: size of one request's body; beyond, 413.
         cors_origins: web pages of these origins may call the service from a browser; none by default.
@@ -75,6 +79,10 @@ class Door(Strict):
     cache_rows: int = Field(default=20_000, ge=0)
     quota_per_minute: int = Field(default=1000, ge=0)
     spool_megabytes: int = Field(default=512, ge=1)
+    answer_seconds: float = Field(default=5.0, gt=0, le=20)
+    fallback_after_s: float = Field(default=0.0, ge=0)
+    nightly_hours: float = Field(default=36.0, gt=0)
+    shadow_rows: int = Field(default=2_000, ge=0, lt=MAX_ONGOING)
     max_explained: int = Field(default=100, ge=1)
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
     cors_origins: tuple[str, ...] = ()

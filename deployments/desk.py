@@ -2,24 +2,28 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
-from deployments import portions
+from deployments import fallback, portions
 from deployments.coalesce import Lane
-from deployments.endpoint import Endpoint
+from deployments.endpoint import Endpoint, Part
+from deployments.fallback import Said
 from deployments.house import House
 from deployments.ids import new_id
 from deployments.scribe import Entry
+from deployments.shadows import Answered
 from forewarn import answering, feature_store, scoring
 from forewarn.answers import StoredFeatures
 from forewarn.databases import written
 from forewarn.errors import ForewarnError, MissingField, NotReady, OptedOut, Overloaded, StoreUnavailable
 from forewarn.fields import Row
 from forewarn.ledger.records import Circumstances
+from forewarn.releases import ReleaseState
+from forewarn.releases.roles import CHALLENGER, CHAMPION
 from forewarn.scoring import Scores
 
 log = logging.getLogger(__name__)
@@ -34,6 +38,7 @@ class Asked:
     Attributes:
         single: one object came, and one object goes back.
         key_id: whose API key it came with.
+        wanted: which version a tester wants to hear; empty for everybody else.
         began: on `perf_counter`.
         entries: what is to be written down of it.
     """
@@ -43,6 +48,7 @@ class Asked:
     explained: bool
     request_id: str
     key_id: str
+    wanted: str = ""
     began: float = field(default_factory=perf_counter)
     entries: list[Entry] = field(default_factory=list)
 
@@ -69,6 +75,7 @@ async def answers(house: House, endpoint: Endpoint, asked: Asked) -> list[Given]
         given |= dict(zip(places, told, strict=True))
     _count(house, asked, profiles, given)
     await house.scribe.record(asked.entries, asked.began)
+    _shadowed(house, asked)
     return [given[place] for place in range(len(asked.rows))]
 
 
@@ -83,10 +90,10 @@ def _count(house: House, asked: Asked, profiles: list[str], given: Mapping[int, 
 async def _told(house: House, endpoint: Endpoint, raw: list[Any], asked: Asked, now: datetime) -> list[Given]:
     """One profile's rows: the good ones scored, the bad ones with what is wrong."""
     filled, stored, trouble = await _filled(house, endpoint, raw, now)
-    lane = endpoint.lane(why=asked.explained or endpoint.case.recommends)
+    state = endpoint.state  # of the whole request, whatever is promoted meanwhile
 
     async def answered(some: list[Any], further: bool) -> list[Given]:
-        return await _answered(house, endpoint, lane, some, asked, now, further=further)
+        return await _answered(house, endpoint, state, some, asked, now, further=further)
 
     given = await portions.each(filled, answered)
     return [
@@ -98,20 +105,39 @@ async def _told(house: House, endpoint: Endpoint, raw: list[Any], asked: Asked, 
 
 
 async def _answered(
-    house: House, endpoint: Endpoint, lane: Lane, raw: list[Any], asked: Asked, now: datetime, *, further: bool
+    house: House, endpoint: Endpoint, state: ReleaseState, raw: list[Any], asked: Asked, now: datetime, *, further: bool
 ) -> list[Given]:
     """A portion of the rows."""
     rows, wrong = scoring.sift(endpoint.case, raw)
     rows = _without_opted_out(house, endpoint, rows, wrong)
-    told: Iterator[dict[str, Any]] = iter(())
-    if rows.values:
-        scores = await _remembered(house, endpoint, lane, rows.values) if endpoint.cache.keeps(rows.values) else None
-        served_from = "cache" if scores else "champion"
-        scores = scores or await endpoint.score(lane, rows.values, further=further)
-        card = endpoint.card_of(scores.version)
-        said = answering.tell(endpoint.case, rows, scores, card, at=now, explained=asked.explained)
-        told = iter(_signed(endpoint, rows, said, served_from, asked, now))
-    return [wrong[place] if place in wrong else next(told) for place in range(len(raw))]
+    good = [place for place in range(len(raw)) if place not in wrong]
+    given: dict[int, Given] = dict(wrong)
+    if good:
+        why = asked.explained or endpoint.case.recommends
+        parts = endpoint.split(state, rows.values, why=why, wanted=asked.wanted)
+        for said in await _said(house, endpoint, state, parts, rows, further=further):
+            told = _signed(endpoint, rows, said, asked, now)
+            given |= dict(zip((good[place] for place in said.places), told, strict=True))
+    return [given[place] if place in given else endpoint.mute() for place in range(len(raw))]
+
+
+async def _said(
+    house: House, endpoint: Endpoint, state: ReleaseState, parts: Sequence[Part], rows: scoring.Rows, *, further: bool
+) -> list[Said]:
+    """What each version says of its part; what is remembered is not asked again."""
+    if endpoint.cache.keeps(rows.values):
+        found = await _remembered(house, endpoint, parts[0].lane, rows.values)
+        if found is not None:
+            return [Said(places=parts[0].places, scores=found, served_from="cache")]
+    last, values = house.nightly, rows.values
+    asking = [fallback.scored(endpoint, state, part, values, last=last, further=further) for part in parts]
+    if len(asking) == 1:
+        return await asking[0]
+    told = await asyncio.gather(*asking, return_exceptions=True)
+    wrong = [one for one in told if isinstance(one, BaseException)]
+    if len(wrong) == len(told) or not all(isinstance(one, ForewarnError) for one in wrong):
+        raise wrong[0]
+    return [said for one in told if not isinstance(one, BaseException) for said in one]
 
 
 async def _remembered(house: House, endpoint: Endpoint, lane: Lane, rows: Sequence[Row]) -> Scores | None:
@@ -140,16 +166,38 @@ def _without_opted_out(
     return rows.without(out)
 
 
-def _signed(
-    endpoint: Endpoint, rows: scoring.Rows, said: list[dict[str, Any]], served_from: str, asked: Asked, now: datetime
-) -> list[dict[str, Any]]:
-    """Answers with their ids; and what will be written down of them."""
+def _signed(endpoint: Endpoint, rows: scoring.Rows, said: Said, asked: Asked, now: datetime) -> list[dict[str, Any]]:
+    """A version's answers with their ids; and what will be written down of them."""
+    mine = rows.only(said.places)
+    card = endpoint.card_of(said.scores.version)
+    told = answering.tell(endpoint.case, mine, said.scores, card, at=now, explained=asked.explained)
     about = Circumstances(key_id=asked.key_id, at=written(now))
-    signed = [
-        {**one, "served_from": served_from, "prediction_id": new_id(), "request_id": asked.request_id} for one in said
-    ]
-    asked.entries.extend((endpoint.recorder, row, one, about) for row, one in zip(rows.values, signed, strict=True))
+    shared = {"served_from": said.served_from, **said.notes, "request_id": asked.request_id}
+    signed = [{**one, **shared, "prediction_id": new_id()} for one in told]
+    asked.entries.extend((endpoint.recorder, row, one, about) for row, one in zip(mine.values, signed, strict=True))
     return signed
+
+
+def _shadowed(house: House, asked: Asked) -> None:
+    """Let another version say what it would have said, now that the answers are written down."""
+    for endpoint in house.endpoints.values():
+        if endpoint.shadows is not None and (endpoint.state.shadow or endpoint.state.challenger):
+            mine = [entry for entry in asked.entries if entry[0] is endpoint.recorder]
+            for version, entries in _beside(endpoint.state, mine).items():
+                endpoint.shadows.offer(version, [Answered(row, one["prediction_id"], about)
+                                                 for _, row, one, about in entries])  # fmt: skip
+
+
+def _beside(state: ReleaseState, entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """Of what the challenger answered, the champion's word is wanted, so that both are known of the same rows; of what
+    the champion answered, the shadow's.
+    """
+    wanted: dict[str, list[Entry]] = {}
+    for entry in entries:
+        beside = {CHALLENGER: state.champion, CHAMPION: state.shadow}.get(entry[2]["served_from"])
+        if beside:
+            wanted.setdefault(beside, []).append(entry)
+    return wanted
 
 
 async def _filled(

@@ -1,49 +1,114 @@
-"""One use case at the ingress: which version answers now, and the way to it."""
+"""One use case at the ingress: which versions answer whom now, and the way to them."""
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from deployments.breaker import Breaker
 from deployments.cache import Cache
 from deployments.coalesce import Coalescer, Lane
+from deployments.shadows import Shadows
 from forewarn import scoring
-from forewarn.errors import NotReady, Overloaded
+from forewarn.errors import BadInput, ForewarnError, NotReady, Overloaded
+from forewarn.fields import Row
 from forewarn.ledger.records import Recorder
-from forewarn.releases import Releases
+from forewarn.releases import Releases, ReleaseState
+from forewarn.releases.roles import CHALLENGER, CHAMPION, PREVIOUS, SHADOW, drawn
 from forewarn.scoring import Scores
 from forewarn.usecase import UseCase
 
 log = logging.getLogger(__name__)
 FOLLOW_SECONDS = 1.0
 RETRY_SECONDS = 5.0
-# Below http_options.request_timeout_s, so that a slow answer is told in our own words.
-ANSWER_SECONDS = 20.0
+# Every replica reads of a new version within a second; by then they have loaded it too.
+SETTLE_SECONDS = 1.5
+PROBE_SECONDS = 2.0
+# A rehearsal waits for a version to be loaded.
+REHEARSAL_SECONDS = 20.0
 REHEARSAL_ROWS = 3
+PURPOSE = "who answers whom"
+TESTED = "override"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of a request that one version is to answer.
+
+    Attributes:
+        route: why it is this version's: champion, challenger, or override.
+        places: of the rows within the request.
+    """
+
+    lane: Lane
+    route: str
+    places: Sequence[int]
 
 
 class Endpoint:
-    """Follows the champion: a new one takes over once it has answered through the whole pipeline."""
+    """Follows the release state: a version takes its role over once it has answered through the whole pipeline.
 
-    def __init__(self, case: UseCase, coalescer: Coalescer, releases: Releases, cache: Cache, recorder: Recorder):
+    Attributes:
+        state: as it is answered by; versions that do not answer are not in it.
+        refused: version -> what is wrong with it.
+    """
+
+    def __init__(
+        self, case: UseCase, coalescer: Coalescer, releases: Releases, cache: Cache, recorder: Recorder, *,
+        shadows: Shadows | None = None, patience_s: float = REHEARSAL_SECONDS,
+    ):  # fmt: skip
         self.case = case
         self.cache = cache
         self.recorder = recorder
-        self.version: str | None = None
-        self.card: dict[str, Any] = {}
-        self._before: tuple[str | None, dict[str, Any]] = (None, {})
+        self.shadows = shadows
+        self.state = ReleaseState()
+        self.refused: dict[str, str] = {}
+        self._cards: dict[str, dict[str, Any]] = {}
+        self._breakers: dict[str, Breaker] = {}
+        self._wanted: ReleaseState | None = None
         self._coalescer = coalescer
         self._releases = releases
-        self._refused = ""
+        self._patience_s = patience_s
+        self._secret = recorder.id_key.derived(PURPOSE)[0]
+        self._probes: set[asyncio.Task[None]] = set()
 
-    def lane(self, *, why: bool = False) -> Lane:
-        """The version that is champion now, for all rows of a request; with `why`, also what each field did.
+    @property
+    def version(self) -> str | None:
+        """The champion; None before the first one."""
+        return self.state.champion
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The champion's metadata."""
+        return self._cards.get(self.version or "", {})
+
+    @property
+    def degraded_s(self) -> float:
+        """For how long the champion has not answered, in seconds; 0 while it does."""
+        return self.breaker(self.version or "").failing_s
+
+    def split(self, state: ReleaseState, rows: Sequence[Row], *, why: bool, wanted: str = "") -> list[Part]:
+        """Which version is to answer which of these rows: the same subject the same one, for the length of a release.
+
+        Args:
+            wanted: a tester's: a role, or a version that has one.
 
         Raises:
             NotReady: no champion yet.
+            BadInput: no such version answers here.
         """
-        if self.version is None:
+        everybody = range(len(rows))
+        if state.champion is None:
             raise self.unready()
-        return Lane(self.version, why)
+        if wanted:
+            return [Part(Lane(self._meant(state, wanted), why), TESTED, everybody)]
+        if not state.splits:
+            return [Part(Lane(state.champion, why), CHAMPION, everybody)]
+        places: dict[str, list[int]] = {CHAMPION: [], CHALLENGER: []}
+        for place, row in enumerate(rows):
+            places[state.answers(row, self._drawn(state, row))].append(place)
+        return [Part(Lane(state.roles[role], why), role, found) for role, found in places.items() if found]
 
     def refuse_overload(self) -> None:
         """Before anything is read of a request.
@@ -57,19 +122,27 @@ class Endpoint:
         """Scores by the lane's version, which travels with the rows; `further` ones of a request are not turned away.
 
         Raises:
-            NotReady: the pipeline cannot answer.
+            NotReady: the version cannot answer.
             Overloaded: too many rows are waiting.
         """
+        breaker = self.breaker(lane.version)
+        if breaker.is_open:
+            raise self.mute()
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(self._patience_s):
                 scores = await self._coalescer.submit(lane, rows, further=further)
         except Overloaded:
             raise
         except Exception as error:
-            log.exception("%s %s could not score %d rows", self.case.name, lane.version, len(rows))
-            raise NotReady(f"{self.case.name}: the model cannot answer now; try again in a few seconds") from error
+            self._failed(lane.version, error)
+            raise self.mute() from error
+        breaker.succeeded()
         self.cache.put(lane, rows, scores)
         return scores
+
+    def breaker(self, version: str) -> Breaker:
+        """Whether that version answers."""
+        return self._breakers.setdefault(version, Breaker())
 
     def unready(self) -> NotReady:
         """Why there is no answer."""
@@ -78,37 +151,111 @@ class Endpoint:
         )
 
     def card_of(self, version: str) -> dict[str, Any]:
-        """A version's metadata: the champion's, or that of the one before, whose last answers may be on their way."""
-        before, card = self._before
-        return card if version == before else self.card
+        """A version's metadata."""
+        return self._cards.get(version) or self.card
+
+    async def learn(self, version: str) -> bool:
+        """Read a version's metadata; whether there is any."""
+        if version not in self._cards:
+            try:
+                self._cards[version] = await asyncio.to_thread(self._releases.card, self.case, version)
+            except (ForewarnError, OSError):
+                return False
+        return True
 
     async def follow(self) -> None:
-        """Look every second for a new champion, for as long as the replica lives."""
+        """Look every second for a new state, for as long as the replica lives."""
         while True:
             await asyncio.sleep(FOLLOW_SECONDS if await self._look() else RETRY_SECONDS)
+
+    def adopt(self, state: ReleaseState) -> None:
+        """From now on these answer: one assignment, so that no request sees half of it."""
+        spec = self.case.by_alias
+        cohorts = {spec[name].name: values for name, values in state.cohorts.items() if name in spec}
+        self.state = replace(state, cohorts=cohorts)
 
     async def _look(self) -> bool:
         """Whether all is well."""
         try:
-            champion = self._releases.champion(self.case)
-            if champion is not None and champion != self.version:
-                await self._rehearse(champion)
-                card = await asyncio.to_thread(self._releases.card, self.case, champion)
-                self.cache.serves(champion, await asyncio.to_thread(self._releases.digest, self.case, champion))
-                self._before = (self.version, self.card)
-                self.card, self.version, self._refused = card, champion, ""
-                log.info("%s %s answers now", self.case.name, champion)
-        except Exception as error:  # noqa: BLE001 - a champion that fails must not end the following of the next
-            self._say_once(error)
+            wanted = self._releases.state(self.case)
+            if wanted != self._wanted:
+                self.refused = {}
+                await self._take_over(wanted)
+        except Exception as error:  # noqa: BLE001 - a state that cannot be read must not end the following of the next
+            self._refuse("release state", error)
+        return not self.refused
+
+    async def _take_over(self, wanted: ReleaseState) -> None:
+        new = [version for version in wanted.versions if version not in self.state.versions]
+        there = {version for version in wanted.versions if version not in new or await self._is_good(version)}
+        kept = {role: version for role, version in wanted.roles.items() if version in there}
+        champion = kept.get(CHAMPION) or self.version or kept.get(PREVIOUS)
+        others = {role: kept.get(role) for role in (CHALLENGER, SHADOW, PREVIOUS)}
+        usable = replace(wanted, champion=champion, **others)  # type: ignore[arg-type]
+        if self.version is not None and new:
+            await asyncio.sleep(SETTLE_SECONDS)
+        self.adopt(usable)
+        if len(there) == len(wanted.versions):
+            self._wanted = wanted
+        log.info("%s: now answering: %s", self.case.name, usable.roles)
+
+    async def _is_good(self, version: str) -> bool:
+        """Whether it answers through the whole pipeline, which loads and proves it there."""
+        try:
+            await self._rehearse(version)
+            self._cards[version] = await asyncio.to_thread(self._releases.card, self.case, version)
+            self.cache.serves(version, await asyncio.to_thread(self._releases.digest, self.case, version))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others answer
+            self._refuse(version, error)
             return False
+        self.breaker(version).succeeded()
         return True
 
     async def _rehearse(self, version: str) -> None:
         rows = scoring.validate(self.case, self.case.sample(REHEARSAL_ROWS, seed=0))
-        async with asyncio.timeout(ANSWER_SECONDS):
-            await self._coalescer.submit(Lane(version), rows.values)
+        async with asyncio.timeout(REHEARSAL_SECONDS):
+            await self._coalescer.submit(Lane(version), rows.values, further=True)
 
-    def _say_once(self, error: Exception) -> None:
-        if str(error) != self._refused:
-            self._refused = str(error)
-            log.error("%s: the new champion does not take over: %s", self.case.name, error)
+    def _refuse(self, version: str, error: Exception) -> None:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if self.refused.get(version) != said:
+            log.error("%s: %s does not take over: %s", self.case.name, version, said)
+        self.refused[version] = said
+
+    def _meant(self, state: ReleaseState, wanted: str) -> str:
+        found = state.roles.get(wanted, wanted)
+        if found not in state.versions:
+            there = ", ".join(f"{role} {version}" for role, version in state.roles.items())
+            raise BadInput(f"X-Forewarn-Version: {wanted[:40]} does not answer here; choose of {there}")
+        return found
+
+    def _drawn(self, state: ReleaseState, row: Row) -> float:
+        """By subject; a row that names nobody by its content, so that asked again it goes the same way."""
+        return drawn(self._secret, state.release, self.recorder.subject(row) or self.recorder.digest(row))
+
+    def _failed(self, version: str, error: Exception) -> None:
+        breaker = self.breaker(version)
+        if breaker.is_whole:  # of those that follow in a row nothing new is to be said
+            log.warning("%s %s could not score a row: %r", self.case.name, version, error)
+        if breaker.failed():
+            log.error("%s %s does not answer, and is not asked until it does", self.case.name, version)
+            probe = asyncio.get_running_loop().create_task(self._probe(version))
+            self._probes.add(probe)
+            probe.add_done_callback(self._probes.discard)
+
+    async def _probe(self, version: str) -> None:
+        """Try it on rows of nobody until it answers."""
+        breaker = self.breaker(version)
+        while breaker.is_open and version in self.state.versions:
+            await asyncio.sleep(PROBE_SECONDS)
+            try:
+                await self._rehearse(version)
+            except Exception as error:  # noqa: BLE001 - it does not answer yet
+                log.debug("%s %s: %r", self.case.name, version, error)
+            else:
+                breaker.succeeded()
+                log.warning("%s %s answers again", self.case.name, version)
+
+    def mute(self) -> NotReady:
+        """What is said where nobody can say anything."""
+        return NotReady(f"{self.case.name}: the model cannot answer now; try again in a few seconds")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from deployments.auth import Doorkeeper
 from deployments.endpoint import Endpoint
+from deployments.fallback import Nightly
 from deployments.meter import Meter
 from deployments.noticeboard import Noticeboard
 from deployments.quota import Quota
@@ -11,6 +12,7 @@ from deployments.scribe import Scribe
 from forewarn.feature_store import FeatureStore
 from forewarn.ledger.audit import Chain
 from forewarn.ledger.privacy import Privacy
+from forewarn.ledger.releases import History
 from forewarn.ledger.spool import Spool
 from forewarn.ledger.store import Ledger
 
@@ -24,6 +26,7 @@ class House:
         ledger: what was answered, decided and came true; chain: the log of who did what; privacy: people's rights.
         board: whose keys are good, who opted out.
         quota: how often a key may ask.
+        history: of releases; nightly: what is left to say where no version can answer.
         spool: where every answered row is written down before its answer goes out; scribe: who does that.
         store: what fills in the fields that a request with a subject's id leaves out.
         since: when this replica started, on the monotonic clock, in seconds.
@@ -34,6 +37,8 @@ class House:
     ledger: Ledger
     chain: Chain
     privacy: Privacy
+    history: History
+    nightly: Nightly
     board: Noticeboard
     doorkeeper: Doorkeeper
     quota: Quota
@@ -62,3 +67,8 @@ class House:
     def ready(self) -> bool:
         """Every use case has a champion that has answered through its pipeline."""
         return all(endpoint.version for endpoint in self.endpoints.values())
+
+    @property
+    def degraded(self) -> bool:
+        """Somewhere a champion does not answer, or a version was refused; somebody else answers."""
+        return any(endpoint.degraded_s or endpoint.refused for endpoint in self.endpoints.values())

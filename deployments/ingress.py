@@ -15,6 +15,7 @@ from deployments.cache import Cache, Shared
 from deployments.coalesce import Coalescer, Lane
 from deployments.courier import Courier
 from deployments.endpoint import Endpoint
+from deployments.fallback import Nightly
 from deployments.house import House
 from deployments.lessor import Lease, Lessor, RedisCounter
 from deployments.meter import Meter
@@ -22,18 +23,22 @@ from deployments.noticeboard import Noticeboard
 from deployments.quota import Quota
 from deployments.routes import create_app
 from deployments.scribe import Scribe
+from deployments.shadows import Shadows, at_leisure
 from forewarn import usecases
 from forewarn.feature_store import FeatureStore
 from forewarn.ledger.audit import Chain
 from forewarn.ledger.doors import Doors
 from forewarn.ledger.privacy import Privacy
 from forewarn.ledger.records import Recorder
+from forewarn.ledger.releases import History
 from forewarn.ledger.spool import Spool
 from forewarn.ledger.store import Ledger
 from forewarn.releases import Releases
 from forewarn.settings import Settings
 
 LIMITS = ("max_group", "max_explained", "groups_in_flight", "max_waiting", "max_wait_s")
+# Small, so that no group of answers waits for long behind one.
+SHADOW_GROUP = 64
 
 
 @serve.ingress()
@@ -49,31 +54,20 @@ class Ingress:
     ) -> None:
         collector.relax()
         settings = Settings()
-        releases = Releases(settings.packages)
-        limits = {name: door[name] for name in LIMITS}
-        ledger, meter = Ledger.open(settings), Meter()
-        redis = _redis(settings)
-        self._shared = Shared(redis, seconds=door["cache_seconds"]) if redis and door["cache_seconds"] else None
-        memory = {"seconds": door["cache_seconds"], "rows": door["cache_rows"], "shared": self._shared}
-        recorders = {name: Recorder.of(usecases.get(name), settings) for name in pipelines}
+        ledger, meter, redis = Ledger.open(settings), Meter(), _redis(settings)
         board = Noticeboard(ledger, settings.notices)
-        doorkeeper, spool = Doorkeeper(board), Spool(settings.spools, most_bytes=door["spool_megabytes"] * 2**20)
-        scribe = Scribe(spool)
+        spool = Spool(settings.spools, most_bytes=door["spool_megabytes"] * 2**20)
+        self._shared = Shared(redis, seconds=door["cache_seconds"]) if redis and door["cache_seconds"] else None
+        scribe, doorkeeper = Scribe(spool), Doorkeeper(board)
+        make = EndpointMaker(settings, door, self._shared, scribe, meter)
         self._house = House(
-            endpoints={
-                name: Endpoint(
-                    usecases.get(name),
-                    Coalescer(_way(pipelines[name]), answered=scribe.expect, **limits),
-                    releases,
-                    Cache(recorder, **memory),
-                    recorder,
-                )
-                for name, recorder in recorders.items()
-            },
+            endpoints={name: make(name, pipeline) for name, pipeline in pipelines.items()},
             default=default_use_case,
             ledger=ledger,
             chain=Chain.of(settings),
             privacy=Privacy(settings, ledger),
+            history=History.of(settings, ledger),
+            nightly=Nightly(ledger=ledger, after_s=door["fallback_after_s"], hours=door["nightly_hours"]),
             board=board,
             doorkeeper=doorkeeper,
             quota=Quota(door["quota_per_minute"], _counting(lessor, redis), meter, replicas=door["replicas"]),
@@ -108,6 +102,31 @@ class Ingress:
         for following in self._following:
             if following.done():
                 raise RuntimeError("this replica no longer follows what it must know")
+
+
+class EndpointMaker:
+    """Builds each use case's endpoint, with the way to its pipeline, for those who answer and for shadows."""
+
+    def __init__(self, settings: Settings, door: dict[str, Any], shared: Shared | None, scribe: Scribe, meter: Meter):
+        self._settings, self._door = settings, door
+        self._shared, self._scribe, self._meter = shared, scribe, meter
+        self._releases = Releases(settings.packages)
+
+    def __call__(self, name: str, pipeline: DeploymentHandle[Any]) -> Endpoint:
+        """One use case's."""
+        case, door, send = usecases.get(name), self._door, _way(pipeline)
+        recorder = Recorder.of(case, self._settings)
+        limits = {limit: door[limit] for limit in LIMITS}
+        cache = Cache(recorder, seconds=door["cache_seconds"], rows=door["cache_rows"], shared=self._shared)
+        beside = Coalescer(
+            at_leisure(send), max_group=SHADOW_GROUP, max_explained=1, groups_in_flight=1,
+            max_waiting=door["shadow_rows"],
+        )  # fmt: skip
+        return Endpoint(
+            case, Coalescer(send, answered=self._scribe.expect, **limits), self._releases, cache, recorder,
+            shadows=Shadows(case, recorder, beside, self._scribe.spool, self._meter.shadowed),
+            patience_s=door["answer_seconds"],
+        )  # fmt: skip
 
 
 def _redis(settings: Settings) -> Any:

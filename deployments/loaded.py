@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -10,8 +12,10 @@ from forewarn.releases import Releases
 from forewarn.usecase import UseCase
 
 log = logging.getLogger(__name__)
-# The champion, the one before it, and one on its way in.
-KEPT = 3
+# Every role's, and one on its way in.
+KEPT = 5
+LOOK_SECONDS = 0.5
+RETRY_SECONDS = 5.0
 Part = TypeVar("Part")
 
 
@@ -26,13 +30,36 @@ class LoadedVersions(Generic[Part]):
         self._load = load
         self._loading: dict[str, asyncio.Task[Part]] = {}
         self._there: dict[str, Part] = {}
-        # Before the replica counts as started, so that its first request finds the champion there. A damaged one
-        # leaves this empty and /ready at 503, rather than the replica in a loop of restarts.
-        if version := releases.champion(case):
-            try:
-                self._there[version] = load(case, version)
-            except ForewarnError as error:
-                log.error("%s: the champion cannot be loaded: %s", case.name, error)
+        self._releases = releases
+        self._bad: dict[str, float] = {}
+        # Before the replica counts as started, so that its first request finds them there. A damaged champion leaves
+        # the one before it to answer, rather than the replica in a loop of restarts.
+        self.look()
+
+    def look(self) -> None:
+        """Load what has come into a role since; what could not be loaded is tried again after some seconds."""
+        try:
+            wanted = self._releases.state(self._case).versions
+        except ForewarnError as error:
+            log.error("%s: %s", self._case.name, error)
+            return
+        now = time.monotonic()
+        for version in wanted:
+            if version not in self._there and now >= self._bad.get(version, now):
+                self._bad[version] = now + RETRY_SECONDS
+                try:
+                    self._there[version] = self._load(self._case, version)
+                except ForewarnError as error:
+                    log.error("%s %s cannot be loaded: %s", self._case.name, version, error)
+
+    def follow(self) -> None:
+        """Look for as long as the process lives, in a thread: what has come into a role is there before it is asked."""
+        threading.Thread(target=self._follow, daemon=True, name=f"versions of {self._case.name}").start()
+
+    def _follow(self) -> None:
+        while True:
+            time.sleep(LOOK_SECONDS)
+            self.look()
 
     async def get(self, version: str) -> Part:
         """That version, loaded in a thread if it is not here yet; callers share one load.
@@ -52,6 +79,7 @@ class LoadedVersions(Generic[Part]):
             self._there[version] = await asyncio.to_thread(self._load, self._case, version)
         finally:
             del self._loading[version]
+        found = self._there[version]
         while len(self._there) > KEPT:
             del self._there[next(iter(self._there))]
-        return self._there[version]
+        return found

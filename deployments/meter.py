@@ -37,6 +37,21 @@ class Meter:
             "forewarn_amount", "Answers about amounts.", ("use_case",), buckets=AMOUNT, registry=registry
         )
 
+        self._fallbacks = Counter(
+            "forewarn_fallbacks", "Rows answered in the place of a version that could not.", ("use_case", "route"),
+            registry=registry,
+        )  # fmt: skip
+        self._shadows = Counter(
+            "forewarn_shadow_rows", "Rows that a shadow scored, could not score, or left out.", ("use_case", "result"),
+            registry=registry,
+        )  # fmt: skip
+        self._degraded = Gauge(
+            "forewarn_degraded_seconds", "For how long the champion has not answered.", ("use_case",), registry=registry
+        )
+        self._refused = Gauge(
+            "forewarn_refused_versions", "Versions that have a role and do not answer.", ("use_case",),
+            registry=registry,
+        )  # fmt: skip
         self._waiting = Gauge("forewarn_spool_bytes", "Predictions that wait for the ledger.", registry=registry)
         self._reachable = Gauge("forewarn_ledger_reachable", "Whether it answered last.", registry=registry)
 
@@ -50,6 +65,8 @@ class Meter:
         tally: Tally[tuple[str, str, str]] = Tally()
         for one in answers:
             tally[one["served_by"], one["model_version"], one.get("risk_level", "")] += 1
+            if "instead_of" in one:
+                self._of(self._fallbacks, one["served_by"], one["served_from"]).inc()
             if "probability" in one:
                 self._of(self._probability, one["served_by"]).observe(one["probability"])
             else:
@@ -68,6 +85,15 @@ class Meter:
     def took(self, use_case: str, seconds: float) -> None:
         """A request has its answer."""
         self._of(self._latency, use_case).observe(seconds)
+
+    def shadowed(self, use_case: str, result: str, rows: int) -> None:
+        """A shadow scored rows, could not, or left them out."""
+        self._of(self._shadows, use_case, result).inc(rows)
+
+    def stands(self, use_case: str, *, degraded_s: float, refused: int) -> None:
+        """How a use case's versions are."""
+        self._of(self._degraded, use_case).set(degraded_s)
+        self._of(self._refused, use_case).set(refused)
 
     def _of(self, metric: Any, *labels: str) -> Any:
         """The metric with these labels; the library takes a lock and 9 µs to find it, three times a request."""

@@ -19,6 +19,7 @@ class Model:
         collector.relax()
         releases = Releases(Settings().packages)
         self._packages = LoadedVersions(usecases.get(use_case), releases, releases.load)
+        self._packages.follow()
 
     async def __call__(self, version: str, matrix: Matrix, explained: list[dict[str, Any]] | None) -> Scores:
         """Shape (n, columns) to n scores; with the rows it was made of, also why."""

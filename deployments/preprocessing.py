@@ -25,6 +25,7 @@ class Preprocessor:
         releases = Releases(Settings().packages)
         # Without the estimator, whose libraries are 0.7 s of CPU and 55 MB; the model proves the package by its scores.
         self._features = LoadedVersions(usecases.get(use_case), releases, releases.features)
+        self._features.follow()
         self._score: Callable[..., Awaitable[Scores]] = model.remote if model else Model(use_case)
 
     async def __call__(self, version: str, why: bool, rows: list[dict[str, Any]]) -> Scores:

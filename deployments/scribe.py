@@ -26,7 +26,7 @@ class Scribe:
     """For one event loop."""
 
     def __init__(self, spool: Spool):
-        self._spool = spool
+        self.spool = spool
         self._waiting: list[Waiting] = []
         self._expected = 0
 
@@ -60,7 +60,7 @@ class Scribe:
             return
         error: NotRecorded | None = NotRecorded("the answer could not be written down; ask again")
         try:
-            self._spool.append(list(_lines(waiting)))
+            self.spool.append(list(_lines(waiting)))
             error = None
         except NotRecorded as full:
             error = full

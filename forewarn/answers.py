@@ -55,7 +55,10 @@ class Answer(BaseModel):
         features_imputed: fields that this version uses, that were not sent and got a stand-in learned in training.
         fields_ignored: what was sent under names that the schema does not know.
         features_from_store: what the feature store filled in; null if it was not asked.
-        served_from: scored now by the champion, or by it some minutes ago, from the very same values.
+        served_from: scored now, by the champion, its challenger, or whichever version a tester wanted to hear; or some
+            minutes ago, from the very same values (cache); or, where that version cannot answer, by the one before it,
+            or in the night (nightly).
+        instead_of: the version that could not answer; scored_at: when a nightly score was made.
         served_by: the use case whose model answered: another profile, where this one's required fields were not sent.
         reasons: in plain words, what moved the score most; with an explanation only.
         decision_support: always true: people decide (C44).
@@ -69,7 +72,9 @@ class Answer(BaseModel):
     features_imputed: list[str]
     fields_ignored: list[str]
     features_from_store: StoredFeatures | None
-    served_from: Literal["champion", "cache"]
+    served_from: Literal["champion", "challenger", "override", "cache", "previous", "nightly"]
+    instead_of: str | None = None
+    scored_at: str | None = None
     served_by: str
     decision_support: Literal[True]
     timestamp: str

@@ -60,6 +60,40 @@ class Gates:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Canary:
+    """How a new version earns its traffic (S2-63, S2-74, C38, C39).
+
+    Attributes:
+        share: percent of the subjects that it answers at first.
+        window_hours: no version is promoted sooner.
+        min_rows: nor with fewer rows answered; no test is read before a fifth of them.
+        min_labels: with fewer labels known, nothing is said of how good it is.
+        alpha: chance that a version as good as the champion is rolled back, however often one looks; of all measures
+            together.
+        error_limit, error_min_rows: beyond this share of rows that it could not answer, of at least so many, it is
+            rolled back at once.
+        cooldown_hours: so long a version that was rolled back by itself is not started again.
+        shift: largest change of the mean score that is no alarm: of a probability; of an amount in standard deviations.
+        disagreement: largest share of rows that it decides otherwise.
+    """
+
+    share: float = 10.0
+    window_hours: float = 24.0
+    min_rows: int = 500
+    min_labels: int = 100
+    alpha: float = 0.05
+    error_limit: float = 0.1
+    error_min_rows: int = 50
+    cooldown_hours: float = 24.0
+    shift: float = 0.1
+    disagreement: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not (0 < self.share <= 100 and self.window_hours >= 0 and 0 < self.alpha < 1 and 0 < self.error_limit < 1):
+            raise ValueError(f"share, window_hours, alpha or error_limit is out of range: {self}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Retention:
     """What is kept of predictions, and for how long (C10).
 

@@ -21,7 +21,6 @@ from forewarn.settings import PROJECT, Settings
 from forewarn.tasks import Vector
 from forewarn.usecase import UseCase
 
-CHAMPION = "champion"
 PARENT = "mlflow.parentRunId"
 # MLflow refuses longer ones.
 MOST_TAG = 5000
@@ -140,14 +139,19 @@ class Registry:
         found = self._client.search_model_versions(f"name = '{case.name}'", max_results=1000)
         return {f"v{one.version}": dict(one.tags) for one in sorted(found, key=lambda one: int(one.version))}
 
-    def promote(self, case: UseCase, version: str) -> None:
-        """Point the alias champion at a version."""
-        self._client.set_registered_model_alias(case.name, CHAMPION, _digits(version))
+    def alias(self, case: UseCase, name: str, version: str | None) -> None:
+        """Point an alias at a version, or at none; where it points already nothing is written."""
+        if self.aliased(case, name) == version:
+            return
+        if version is None:
+            self._client.delete_registered_model_alias(case.name, name)
+        else:
+            self._client.set_registered_model_alias(case.name, name, _digits(version))
 
-    def champion(self, case: UseCase) -> str | None:
-        """The version that the alias champion names; None if there is none."""
+    def aliased(self, case: UseCase, name: str) -> str | None:
+        """The version that an alias names; None if there is none."""
         try:
-            return f"v{self._client.get_model_version_by_alias(case.name, CHAMPION).version}"
+            return f"v{self._client.get_model_version_by_alias(case.name, name).version}"
         except MlflowException:
             return None
 

@@ -42,11 +42,16 @@ class Rows:
 
     def without(self, places: Sequence[int]) -> "Rows":
         """All but these."""
-        kept = sorted(set(range(len(self.values))).difference(places))
+        return self.only(sorted(set(range(len(self.values))).difference(places)))
+
+    def only(self, places: Sequence[int]) -> "Rows":
+        """These, in their order."""
+        if len(places) == len(self.values):
+            return self
         return Rows(
-            values=[self.values[place] for place in kept],
-            imputed=[self.imputed[place] for place in kept],
-            ignored=[self.ignored[place] for place in kept],
+            values=[self.values[place] for place in places],
+            imputed=[self.imputed[place] for place in places],
+            ignored=[self.ignored[place] for place in places],
         )
 
 

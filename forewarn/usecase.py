@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from forewarn.answers import Api, Example
 from forewarn.fields import FieldSpec, Row, RowModel
-from forewarn.policy import Expectation, Fairness, Gates, Retention
+from forewarn.policy import Canary, Expectation, Fairness, Gates, Retention
 from forewarn.tasks import Task
 
 Columns = Mapping[str, NDArray[Any]]
@@ -86,6 +86,7 @@ class UseCase:
         expects: directional tests.
         gates, fairness: what a version must pass.
         retention: what is kept of predictions, and for how long.
+        canary: how a new version earns its traffic.
         horizon_days: an outcome belongs to the predictions of so many days before it; one that is older, and of whose
             subject nothing was heard, is mature: it did not come true.
     """
@@ -119,6 +120,7 @@ class UseCase:
     gates: Gates = field(default_factory=Gates)
     fairness: Fairness = field(default_factory=Fairness)
     retention: Retention = field(default_factory=Retention)
+    canary: Canary = field(default_factory=Canary)
     horizon_days: float = 90.0
     examples: tuple[Example, ...] = ()
 

@@ -28,7 +28,9 @@ from jobs.stretches import Reader, Stretch
 from jobs.unwilling import OPTED_OUT, Unwilling
 
 # What an answer says of the request that it belongs to.
-ABOUT_REQUESTS = frozenset({"prediction_id", "request_id", "latency_ms", "features_from_store", "served_from"})
+ABOUT_REQUESTS = frozenset(
+    {"prediction_id", "request_id", "latency_ms", "features_from_store", "served_from", "instead_of", "scored_at"}
+)
 EXPLAINING = frozenset({"reasons", "explanation"})
 REASON = pa.field("reason", pa.string())
 # 35 MB of columns. Ray Data takes 20 ms of CPU a part: at 32,768 rows a fifth of all.

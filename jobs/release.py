@@ -1,13 +1,25 @@
-"""Look at registered versions, and let them in or refuse them. People decide; who, when and why is kept."""
+"""Let versions in or refuse them, and bring them to people step by step. Who decided, when and why is kept."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
 import typer
+from pydantic import ValidationError
 from rich.markup import escape
 
 from forewarn import usecases
+from forewarn.errors import BadInput, NotFound
+from forewarn.ledger import steps
+from forewarn.ledger.audit import By
+from forewarn.ledger.releases import History
+from forewarn.ledger.steps import NewStep
+from forewarn.ledger.store import Ledger
+from forewarn.releases import ReleaseState
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
 from jobs import cluster, evaluate, terminal
@@ -15,11 +27,14 @@ from jobs import cluster, evaluate, terminal
 if TYPE_CHECKING:
     from forewarn.approval import Standing
 
-app = typer.Typer(help="Which versions there are, who let them in and why.", no_args_is_help=True)
+app = typer.Typer(
+    help="Which versions there are, which of them answers whom, who decided that and why.", no_args_is_help=True
+)
 
 USE_CASE = Annotated[str, typer.Argument(help="Which use case; `forewarn status` lists them.")]
 VERSION = Annotated[str, typer.Argument(help="Which version, such as v3.")]
 WHY = Annotated[str, typer.Option(help="In a sentence; it is kept with the version.")]
+AS_JSON = Annotated[bool, typer.Option("--json", help="One JSON line on stdout.")]
 BY = Annotated[str, typer.Option(help="Who decides; else FOREWARN_USER, else this machine's user.")]
 COLOURS = {"approved": "green", "pending_approval": "yellow", "rejected": "red"}
 
@@ -27,7 +42,7 @@ COLOURS = {"approved": "green", "pending_approval": "yellow", "rejected": "red"}
 @app.command(name="list")
 def show(
     use_case: Annotated[str | None, typer.Argument(help="One use case; else all of them.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON line on stdout.")] = False,
+    as_json: AS_JSON = False,
 ) -> None:
     """Every registered version: its status, who decided, and why.
 
@@ -47,7 +62,7 @@ def show(
 def _line(name: str, one: dict[str, Any]) -> None:
     """What it is; below, who decided and why."""
     status = f"[{COLOURS.get(one['status'], 'default')}]{one['status']}[/]"
-    mark = ", [bold]champion[/]" if one["champion"] else ""
+    mark = f", [bold]{one['role']}[/]" if one["role"] else ""
     terminal.out.print(f"{name} [bold]{one['version']}[/]  {status}{mark}  {escape(one['metric'])}", soft_wrap=True)
     who = f"trained by {one['trained_by'] or 'somebody'}, decided by {one['by'] or 'nobody'} {one['at']}"
     terminal.out.print(f"  {escape(who)}: {escape(one['why'])}", soft_wrap=True, style="dim")
@@ -55,11 +70,14 @@ def _line(name: str, one: dict[str, Any]) -> None:
 
 @app.command()
 def approve(use_case: USE_CASE, version: VERSION, why: WHY, by: BY = "") -> None:
-    """Let a version in that passed its gates, and make it champion.
+    """Let a version in that passed its gates. The first one is champion at once; a later one is started, or promoted.
 
     Example: forewarn release approve USE_CASE v2 --why "Recall is up; looked at the slices with HR."
     """
-    _decide("approve", usecases.get(use_case), version, by, why, says="is champion, approved by")
+    case = usecases.get(use_case)
+    standing = _decide("approve", case, version, by, why, says="is approved by")
+    where = "and champion" if standing.champion else f"and answers nobody yet: {next_steps(case, standing.version)}"
+    terminal.console.print(f"  {where}", soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -71,13 +89,22 @@ def reject(use_case: USE_CASE, version: VERSION, why: WHY, by: BY = "") -> None:
     _decide("reject", usecases.get(use_case), version, by, why, says="is rejected by")
 
 
-def _decide(way: Literal["approve", "reject"], case: UseCase, version: str, by: str, why: str, *, says: str) -> None:
+def _decide(
+    way: Literal["approve", "reject"], case: UseCase, version: str, by: str, why: str, *, says: str
+) -> "Standing":
     approval, settings = _opened()
     decide = {"approve": approval.approve, "reject": approval.reject}[way]
-    standing = decide(case, version, settings, by=by or settings.whoami, why=why)
+    standing: Standing = decide(case, version, settings, by=by or settings.whoami, why=why)
     tell(case, standing, settings)
     said = f"[green]✓[/] [bold]{case.name}[/] {standing.version} {says} {escape(standing.by)}"
     terminal.console.print(said, soft_wrap=True)
+    return standing
+
+
+def next_steps(case: UseCase, version: str) -> str:
+    """What to type after an approval."""
+    share = f"{case.canary.share:g}"
+    return f"forewarn release start {case.name} {version} --share {share} --why '…', or promote it at once"
 
 
 def tell(case: UseCase, standing: "Standing", settings: Settings) -> None:
@@ -87,6 +114,239 @@ def tell(case: UseCase, standing: "Standing", settings: Settings) -> None:
     package = evaluate.open_version(case, standing.version, settings)
     folder = settings.exports / case.name / standing.version
     exports.retell(package, folder, status=standing.status, by=standing.by, why=standing.why)
+
+
+@app.command()
+def start(
+    use_case: USE_CASE,
+    version: VERSION,
+    why: WHY,
+    share: Annotated[float | None, typer.Option(min=0, max=100, help="Percent of the subjects; else 10.")] = None,
+    cohort: Annotated[
+        list[str] | None, typer.Option(help="FIELD=VALUE,VALUE: these people go to it whatever the share.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Although it was rolled back by itself just now.")] = False,
+    by: BY = "",
+) -> None:
+    """Let an approved version answer some of the subjects, the same ones throughout.
+
+    Example: forewarn release start USE_CASE v2 --share 10 --cohort Department=Sales --why "Pilot with Sales."
+    """
+    _step(use_case, by, act="start", version=version, why=why, share=share, cohorts=cohorts_of(cohort), again=again)
+
+
+@app.command()
+def share(use_case: USE_CASE, percent: Annotated[float, typer.Argument(min=0, max=100)], why: WHY, by: BY = "") -> None:
+    """Give the challenger another share; a paused one goes on.
+
+    Example: forewarn release share USE_CASE 50 --why "A day without an error."
+    """
+    _step(use_case, by, act="share", share=percent, why=why)
+
+
+@app.command()
+def shadow(
+    use_case: USE_CASE,
+    why: WHY,
+    version: Annotated[str, typer.Argument(help="Which version; without one the shadow ends.")] = "",
+    by: BY = "",
+) -> None:
+    """Let a version score beside whoever answers; nobody hears it, and the history says how far they agree.
+
+    Example: forewarn release shadow USE_CASE v2 --why "Few are asked here; let it watch first."
+    """
+    _step(use_case, by, act="shadow", version=version, why=why)
+
+
+@app.command()
+def promote(
+    use_case: USE_CASE,
+    why: WHY,
+    version: Annotated[str, typer.Argument(help="Which version; else the challenger.")] = "",
+    by: BY = "",
+) -> None:
+    """Make a version champion; the one before it is kept warm.
+
+    Example: forewarn release promote USE_CASE --why "The verdict says so, and I looked at the report."
+    """
+    _step(use_case, by, act="promote", version=version, why=why)
+
+
+@app.command()
+def rollback(use_case: USE_CASE, why: WHY, by: BY = "") -> None:
+    """Take the challenger back; where there is none, the version before the champion is champion again.
+
+    Example: forewarn release rollback USE_CASE --why "Support reports odd answers."
+    """
+    _step(use_case, by, act="rollback", why=why)
+
+
+@app.command()
+def pause(use_case: USE_CASE, why: WHY, by: BY = "") -> None:
+    """Let the challenger answer nobody until it gets a share again.
+
+    Example: forewarn release pause USE_CASE --why "An incident elsewhere; one change at a time."
+    """
+    _step(use_case, by, act="pause", why=why)
+
+
+@app.command()
+def status(use_case: USE_CASE, as_json: AS_JSON = False) -> None:
+    """Which version answers whom now, and the verdict that was given last.
+
+    Example: forewarn release status USE_CASE
+    """
+    with _history() as history:
+        case = usecases.get(use_case)
+        state = history.state(case)
+        newest = next(iter(history.listed(case, most=1)), None)
+    if as_json:
+        print(orjson.dumps({"state": state.told(), "newest": newest}).decode())
+        return
+    terminal.out.print(f"[bold]{case.name}[/]: {escape(roles_told(state))}", soft_wrap=True)
+    if newest:
+        _print_line(newest)
+
+
+@app.command()
+def history(
+    use_case: USE_CASE,
+    most: Annotated[int, typer.Option(min=1, help="So many at most, the newest.")] = 20,
+    as_json: AS_JSON = False,
+) -> None:
+    """Every step and verdict, the newest first.
+
+    Example: forewarn release history USE_CASE
+    """
+    with _history() as past:
+        lines = past.listed(usecases.get(use_case), most=most)
+    if as_json:
+        print(orjson.dumps(lines).decode())
+        return
+    for line in lines:
+        _print_line(line)
+
+
+@app.command(name="at")
+def then(
+    use_case: USE_CASE,
+    moment: Annotated[str, typer.Argument(help="Such as 2026-11-27, or 2026-11-27T09:00.")],
+    as_json: AS_JSON = False,
+) -> None:
+    """Which version served at a time.
+
+    Example: forewarn release at USE_CASE 2026-11-27T09:00
+    """
+    with _history() as past:
+        line = past.at(usecases.get(use_case), moment)
+    if line is None:
+        raise NotFound(f"{use_case}: nothing was released by {moment}")
+    if as_json:
+        print(orjson.dumps(line).decode())
+        return
+    terminal.out.print(f"at {moment}: {escape(roles_told(ReleaseState.of(line['state'])))}", soft_wrap=True)
+    _print_line(line)
+
+
+@app.command()
+def judge(
+    use_case: Annotated[str | None, typer.Argument(help="One use case; else all of them.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C, as `forewarn up` lets it do.")] = False,
+) -> None:
+    """Look at every challenger and shadow once, act on what is seen, and say it.
+
+    Example: forewarn release judge USE_CASE
+    """
+    from jobs.judge import Judge, watch as watching  # noqa: I001
+
+    settings = Settings()
+    if watch:
+        watching(settings)
+        return
+    cluster.prepare_environment()
+    with closing(Ledger.open(settings)) as ledger:
+        judging, told = Judge(settings, ledger), {}
+        for case in [usecases.get(use_case)] if use_case else usecases.every().values():
+            verdict = judging.look(case, at=datetime.now(UTC)) or judging.confirm(case, at=datetime.now(UTC))
+            if verdict:
+                told[case.name] = verdict.told()
+                terminal.console.print(f"[bold]{case.name}[/]: {verdict.action}: {escape(verdict.why)}", soft_wrap=True)
+    print(orjson.dumps(told).decode())
+
+
+@app.command()
+def report(
+    use_case: USE_CASE,
+    release: Annotated[int | None, typer.Option(help="Number of its first line; else the newest.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the page and its JSON.")] = Path(),
+) -> None:
+    """Both versions of a release side by side, with intervals, outcomes where there are some, and a picture.
+
+    Example: forewarn release report USE_CASE --output reports
+    """
+    from jobs import ab  # matplotlib takes a second to import
+
+    files = ab.write(usecases.get(use_case), Settings(), release, output)
+    terminal.console.print(f"[green]✓[/] {', '.join(map(str, files))}", soft_wrap=True)
+    print(orjson.dumps({"files": [str(file) for file in files]}).decode())
+
+
+def cohorts_of(given: list[str] | None) -> dict[str, list[str]]:
+    """FIELD=VALUE,VALUE of a shell.
+
+    Raises:
+        BadInput: it is written otherwise.
+    """
+    found = {}
+    for text in given or []:
+        name, equals, values = text.partition("=")
+        if not equals:
+            raise BadInput(f"--cohort {text}: write it as Department=Sales,HR")
+        found[name] = values.split(",")
+    return found
+
+
+def roles_told(state: ReleaseState) -> str:
+    """In a line."""
+    parts = [f"{role} {version}" for role, version in state.roles.items()]
+    if state.challenger:
+        people = [f"{name} in {', '.join(values)}" for name, values in state.cohorts.items()]
+        parts.append("paused" if state.paused else " and ".join([f"{state.share:g} % of the subjects", *people]))
+    return ", ".join(parts) or "nothing serves yet"
+
+
+def _step(use_case: str, by: str, **asked: Any) -> None:
+    """Take it, and say how things stand then."""
+    settings, case = Settings(), usecases.get(use_case)
+    try:
+        wanted = NewStep(**asked)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise BadInput(f"--{wrong['loc'][0]}: {wrong['msg']}") from None
+    cluster.prepare_environment()
+    with _history() as past:
+        state = steps.take(past, case, wanted, By(actor=by or settings.whoami), at=datetime.now(UTC))
+    if settings.has_registry:
+        from forewarn import approval  # MLflow takes seconds to import
+        from forewarn.registry import Registry
+
+        approval.mirror(case, Registry(settings), state)
+    terminal.console.print(f"[green]✓[/] [bold]{case.name}[/]: {escape(roles_told(state))}", soft_wrap=True)
+
+
+@contextmanager
+def _history() -> Iterator[History]:
+    settings = Settings()
+    with closing(Ledger.open(settings)) as ledger:
+        yield History.of(settings, ledger)
+
+
+def _print_line(line: Mapping[str, Any]) -> None:
+    who = f"{line['actor']}{' with key ' + line['key_id'] if line['key_id'] else ''}"
+    terminal.out.print(
+        f"{line['number']:>5}  {line['at'][:19]}  [bold]{line['act']}[/] {line['to_version'] or ''}  {escape(who)}: "
+        f"{escape(line['why'])}", soft_wrap=True,
+    )  # fmt: skip
 
 
 def _opened() -> "tuple[Any, Settings]":

@@ -28,7 +28,7 @@ from forewarn import usecases
 from forewarn.errors import ForewarnError
 from forewarn.ledger import files
 from forewarn.settings import Settings
-from jobs import cluster, submit, terminal
+from jobs import cluster, nightly, submit, terminal
 from jobs.lines import Order, Scorer
 from jobs.pace import Pace, Tell, progress
 from jobs.stream import Source, Trace, piece_of, trace_of
@@ -69,6 +69,9 @@ def score(
     explain: Annotated[bool, typer.Option("--explain", help="Add reasons and contributions.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Actors that score, a quarter of a CPU each.")] = 2,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--nightly", help="Keep the scores, to be told where no version can answer.")
+    ] = False,
     submit_job: Annotated[bool, typer.Option("--submit", help="Run as a job on the running cluster.")] = False,
 ) -> None:
     """Score every row of a file or folder; write the answers, and beside them the rejected rows with reasons.
@@ -80,7 +83,8 @@ def score(
     if submit_job:
         options = {"--input": absolute(data), "--output": str(output), "--query": query, "--version": version or ""}
         named = [word for option, value in options.items() if value for word in (option, value)]
-        flags = [*(["--explain"] if explain else []), *(["--overwrite"] if overwrite else [])]
+        wanted = {"--explain": explain, "--overwrite": overwrite, "--nightly": keep}
+        flags = [flag for flag, given in wanted.items() if given]
         submit.follow(settings, "jobs.score", [case.name, *named, *flags, "--workers", str(workers)])
         return
     pace = Pace()
@@ -91,6 +95,8 @@ def score(
         done = run(order, source, output, workers=workers, pace=pace)
         pace.ended(done["rows"])
     files.register(settings, case.name, str(order.versions[case.name]), output, done, at=order.at)
+    if keep:
+        done["kept"] = nightly.keep(settings, case, output, at=order.at)
     _say(done, output, pace.seconds)
     told = {"use_case": case.name, "version": order.versions[case.name], **done, "output": str(output)}
     print(orjson.dumps(told | {"rejects": str(rejects_of(output)), **pace.told()}).decode())

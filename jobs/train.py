@@ -200,8 +200,8 @@ def _standing(trained: "Trained") -> str:
     name, version = trained.use_case, trained.version
     if trained.status == "rejected":
         return f"[red]✗[/] rejected by its gates, {escape(_serving(trained))}:"
-    if trained.champion == version:
-        return "[green]✓[/] approved, and champion"
+    if trained.status == "approved":
+        return f"[green]✓[/] approved, and {trained.role or f'answers nobody yet, {escape(_serving(trained))}'}"
     return (
         f"[yellow]●[/] pending approval, {escape(_serving(trained))}: "
         f"forewarn release approve {name} {version} --why '…'"

@@ -1,9 +1,11 @@
 """Bring the whole of Forewarn up on this machine, say where it is, and take it down again."""
 
 import signal
+import subprocess
 import sys
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -73,6 +75,7 @@ def up(
         key = doors.installation_key(settings)
         with watch.step("Deploying"):
             application.deploy(found["dashboard"])
+        stack.enter_context(_judging())
         _warn_of_open_doors(found["mark"])
         _welcome(application, key, found["dashboard"])
         signal.pause()
@@ -105,7 +108,15 @@ def let_in(case: UseCase, trained: "Trained", settings: Settings) -> None:
         why = "asked for by `forewarn up`, and every gate was passed"
         standing = approval.approve(case, trained.version, settings, by=settings.whoami, why=why)
         release.tell(case, standing, settings)
-        terminal.console.print(f"[green]✓[/] approved by {escape(settings.whoami)}, and champion")
+        trained = replace(
+            trained, status=standing.status, role=standing.role, champion=trained.champion or standing.version
+        )
+    if trained.status == approval.APPROVED:
+        if trained.role != "champion":  # who asks for it by `up` wants it to answer
+            approval.bring(
+                case, trained.version, settings, "promote", by=settings.whoami, why="asked for by `forewarn up`"
+            )
+        terminal.console.print(f"[green]✓[/] approved, and champion: {trained.version}")
         return
     train.stand(trained)
     if trained.champion is None:
@@ -119,6 +130,17 @@ def let_in(case: UseCase, trained: "Trained", settings: Settings) -> None:
             f"{case.name} {trained.version} is {trained.status}, and no other version may serve: "
             f"{'; '.join(trained.reasons) or 'FOREWARN_FOUR_EYES is set'}; {remedy}"
         )
+
+
+@contextmanager
+def _judging() -> Iterator[None]:
+    """The judge of releases, in a process of its own, for as long as this one lives."""
+    process = subprocess.Popen([sys.executable, "-m", "jobs.judge"], stdin=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def down() -> None:

@@ -18,7 +18,7 @@ from forewarn.estimators import FITTERS, Blend
 from forewarn.features import Features
 from forewarn.ledger import doors
 from forewarn.package import ModelPackage, contract
-from forewarn.releases import Releases
+from forewarn.releases import Releases, ReleaseState
 from forewarn.settings import PROJECT, Settings
 from forewarn.spaces import STARTING_POINTS
 from forewarn.usecase import UseCase
@@ -90,7 +90,17 @@ def installed(settings: Settings, cases: Iterable[UseCase] = CASES) -> Releases:
     for case in cases:
         with TemporaryDirectory() as folder:
             releases.admit(case, "v1", fitted(case, seed=1).save(Path(folder) / "package"))
-        releases.promote(case, "v1")
+        releases.put_up(case, ReleaseState(champion="v1"))
+    return releases
+
+
+def admitted(settings: Settings, case: UseCase, *versions: str) -> Releases:
+    """A package store that holds these versions, each fitted with a seed of its own; the first is champion."""
+    releases = Releases(settings.packages)
+    for seed, version in enumerate(versions, start=1):
+        with TemporaryDirectory() as folder:
+            releases.admit(case, version, fitted(case, seed=seed).save(Path(folder) / "package"))
+    releases.put_up(case, ReleaseState(champion=versions[0]))
     return releases
 
 

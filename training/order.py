@@ -63,7 +63,7 @@ class Trained:
 
     Attributes:
         status: approved, pending_approval or rejected; `reasons`: what it was rejected for.
-        champion: the version that answers now; None if there is none yet.
+        champion: the version that answers now; None if there is none yet. role: this version's own, empty for none.
         known_subjects: where subjects repeat, the metrics on folds that may know a row's subject from other rows.
         card: the model card's file.
     """
@@ -73,6 +73,7 @@ class Trained:
     status: str
     reasons: list[str]
     champion: str | None
+    role: str
     rows: int
     rejected: int
     reject_reasons: list[str]

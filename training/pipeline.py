@@ -37,12 +37,14 @@ def train(order: Order, settings: Settings, watch: Watch) -> Trained:
         package, verdict = study.judge(found, some, package, proof, best, known)
     with watch.step("Registering the version"):
         version, card = study.publish(package, verdict)
+    state = Releases(settings.packages).state(order.case)
     return Trained(
         use_case=order.case.name,
         version=version,
         status=verdict.status,
         reasons=verdict.reasons,
-        champion=Releases(settings.packages).champion(order.case),
+        champion=state.champion,
+        role=state.role_of(version),
         rows=len(found.rows),
         rejected=len(found.rejects),
         reject_reasons=[f"row {row}: {reason}" for row, reason in found.rejects.items()][:SHOWN_REASONS],

@@ -154,7 +154,9 @@ class Study:
         exports.export(named, folder, exported, pictures=drawn)
         if verdict.status == approval.APPROVED:
             why = "every gate was passed"
-            approval.approve(case, version, settings, by=approval.RULE, why=why)
+            standing = approval.approve(case, version, settings, by=approval.RULE, why=why)
+            if not standing.champion:  # C25: by itself, but through a canary
+                approval.bring(case, version, settings, "start", by=approval.RULE, why=why)
             exports.retell(named, exported, status=approval.APPROVED, by=approval.RULE, why=why)
         registry.log_files(self._parent, exported, below="export")
         proved = {name: value["mean"] for name, value in package.metadata["metrics"].items()}

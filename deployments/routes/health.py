@@ -14,10 +14,19 @@ from deployments.routes.envelope import PROBLEMS, answer
 
 
 class ModelHealth(BaseModel):
-    """One use case's state."""
+    """One use case's state.
+
+    Attributes:
+        roles: champion, challenger, shadow and previous, of those that answer here.
+        degraded_seconds: for how long the champion has not answered, and others do in its place.
+        refused: versions that were to take a role over and do not answer, and why.
+    """
 
     model_loaded: bool
     model_version: str | None
+    roles: dict[str, str]
+    degraded_seconds: float
+    refused: dict[str, str]
 
 
 class LedgerHealth(BaseModel):
@@ -53,6 +62,8 @@ def install(app: FastAPI, house: House) -> None:
 
     @app.get("/metrics", summary="Counts for Prometheus", tags=["service"], response_class=PlainTextResponse)
     async def metrics() -> Response:
+        for name, endpoint in house.endpoints.items():
+            house.meter.stands(name, degraded_s=endpoint.degraded_s, refused=len(endpoint.refused))
         house.meter.waits(house.spool.waiting_bytes, reachable=house.board.reachable)
         return Response(house.meter.page(), media_type=CONTENT_TYPE_LATEST)
 
@@ -71,10 +82,16 @@ def install(app: FastAPI, house: House) -> None:
 def _health(app: FastAPI, house: House) -> dict[str, Any]:
     default = house.endpoints[house.default]
     return {
-        "status": "healthy" if house.ready else "degraded",
+        "status": "healthy" if house.ready and not house.degraded else "degraded",
         "model_loaded": house.ready,
         "models": {
-            name: {"model_loaded": bool(endpoint.version), "model_version": endpoint.version}
+            name: {
+                "model_loaded": bool(endpoint.version),
+                "model_version": endpoint.version,
+                "roles": endpoint.state.roles,
+                "degraded_seconds": round(endpoint.degraded_s, 3),
+                "refused": endpoint.refused,
+            }
             for name, endpoint in house.endpoints.items()
         },
         "ledger": {"reachable": house.board.reachable, "waiting_bytes": house.spool.waiting_bytes},

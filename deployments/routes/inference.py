@@ -170,13 +170,19 @@ async def _infer(
     rows = _rows(sent.inputs)
     if len(rows) > house.max_rows:
         raise TooLarge(f"{len(rows)} rows in one request; send at most {house.max_rows}, or score a file instead")
-    asked = Asked(rows=rows, single=False, explained=False, request_id=request_id(request), key_id=key.id)
+    wanted = request.path_params.get("version", "")  # the champion's name, as long as it is that
+    asked = Asked(
+        rows=rows, single=False, explained=False, request_id=request_id(request), key_id=key.id, wanted=wanted
+    )
     answers = _all_good(await desk.answers(house, endpoint, asked))
     return {
         "model_name": endpoint.case.name,
         "model_version": answers[0]["model_version"],
         "id": sent.id or asked.request_id,
-        "parameters": {"served_by": ", ".join(dict.fromkeys(one["served_by"] for one in answers))},
+        "parameters": {
+            name: ", ".join(dict.fromkeys(one[name] for one in answers))
+            for name in ("served_by", "served_from", "model_version")
+        },
         "outputs": [_output(name, kind, answers) for name, kind in _outputs(endpoint.case, sent)],
     }
 

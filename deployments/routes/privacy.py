@@ -35,6 +35,7 @@ class Export(BaseModel):
     outcomes: list[dict[str, Any]]
     decisions: list[dict[str, Any]]
     opt_outs: list[dict[str, Any]]
+    nightly: list[dict[str, Any]]
     batches: list[dict[str, Any]]
     audit: list[dict[str, Any]]
     features: list[dict[str, Any]]

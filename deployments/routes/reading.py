@@ -18,6 +18,7 @@ from forewarn.errors import BadInput, NotAllowed, NotAuthenticated, TooLarge
 from forewarn.keys import Key
 
 WRAPPERS = ("instances", "customers")
+TESTERS = ("operate", "approve")
 TRUE = ("1", "true", "yes", "on")
 BODY_SECONDS = 30.0
 FALSE = ("", "0", "false", "no", "off")
@@ -51,7 +52,22 @@ async def asked(house: House, request: Request, key: Key, *, explained: bool, ba
     if explained and len(found) > house.max_explained:
         raise TooLarge(f"{len(found)} rows to explain in one request; send at most {house.max_explained}")
     single = single and not batch
-    return Asked(rows=found, single=single, explained=explained, request_id=request_id(request), key_id=key.id)
+    return Asked(
+        rows=found, single=single, explained=explained, request_id=request_id(request), key_id=key.id,
+        wanted=_wanted(request, key),
+    )  # fmt: skip
+
+
+def _wanted(request: Request, key: Key) -> str:
+    """Which version a tester wants to hear: a role, or its name.
+
+    Raises:
+        NotAllowed: the key is nobody's who may choose.
+    """
+    wanted = header(request, b"x-forewarn-version")
+    if wanted and not key.may(TESTERS):
+        raise NotAllowed(f"X-Forewarn-Version is for keys that may {' or '.join(TESTERS)}; leave it out")
+    return wanted
 
 
 def flag(request: Request, name: str) -> bool:

@@ -128,18 +128,24 @@ def matured(ledger: Ledger, case: UseCase, *, since: datetime, until: datetime, 
     """Predictions from `since` until before `until` whose truth is known at `at`, oldest first, by the thousand."""
     after = (written(since), "")
     while lines := _page(ledger, case, after, written(until)):
-        own, heard = _heard(ledger, case, lines)
-        for line in lines:
-            if found := _truth(case, line, own, heard, at):
-                yield found
+        yield from known_of(ledger, case, lines, at=at)
         after = (lines[-1]["at"], lines[-1]["id"])
+
+
+def known_of(ledger: Ledger, case: UseCase, lines: Sequence[Mapping[str, Any]], *, at: datetime) -> Iterator[Matured]:
+    """Those of these predictions (id, subject, at and whatever else) whose truth is known at a time."""
+    own, heard = _heard(ledger, case, lines)
+    for line in lines:
+        if found := _truth(case, line, own, heard, at):
+            yield found
 
 
 def _page(ledger: Ledger, case: UseCase, after: tuple[str, str], until: str) -> list[dict[str, Any]]:
     newer = sa.or_(MADE.at > after[0], sa.and_(MADE.at == after[0], MADE.id > after[1]))
     chosen = sa.select(schema.PREDICTIONS).where(
-        MADE.use_case == case.name, MADE.erased_at.is_(None), MADE.at >= after[0], newer, MADE.at < until
-    )
+        MADE.use_case == case.name, MADE.erased_at.is_(None), MADE.at >= after[0], newer, MADE.at < until,
+        MADE.shadow_of.is_(None),
+    )  # fmt: skip
     with ledger.begin() as connection:
         found = connection.execute(chosen.order_by(MADE.at, MADE.id).limit(AT_ONCE))
         return [named(row) for row in found]

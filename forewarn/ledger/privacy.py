@@ -27,6 +27,7 @@ from forewarn.settings import Settings
 from forewarn.usecase import UseCase
 
 MADE, CAME, DECIDED, OUT = schema.PREDICTIONS.c, schema.OUTCOMES.c, schema.DECISIONS.c, schema.OPT_OUTS.c
+NIGHTLY = schema.NIGHTLY.c
 RECEIPTS = "receipts"
 
 
@@ -44,7 +45,7 @@ class Person:
 
 
 class Privacy:
-    """Every place that knows people. A further one, such as nightly scores (issue 7), is one line in `erase` and one in
+    """Every place that knows people. A further one is one line in `erase` and one in
     `export`.
     """
 
@@ -83,6 +84,7 @@ class Privacy:
                 "outcomes": _of(connection, schema.OUTCOMES, CAME.subject, person),
                 "decisions": _of(connection, schema.DECISIONS, DECIDED.subject, person),
                 "opt_outs": _of(connection, schema.OPT_OUTS, OUT.subject, person),
+                "nightly": _of(connection, schema.NIGHTLY, NIGHTLY.subject, person),
                 "batches": files.mentions(files.registered(connection, person.known_as), person.subject),
                 "features": self._features(person),
             }
@@ -136,6 +138,7 @@ class Privacy:
                 older = known.difference(names[0] for names in person.known_as.values())
                 connection.execute(sa.delete(schema.OPT_OUTS).where(OUT.subject.in_(older)))
                 connection.execute(sa.insert(schema.OPT_OUTS), lines)
+                connection.execute(sa.delete(schema.NIGHTLY).where(NIGHTLY.subject.in_(person.pseudonyms)))
                 notices.changed(connection)
             self._note(connection, "subject.opt-out", by, person, {"use_cases": new}, at=at)
         return len(new)
@@ -248,4 +251,5 @@ def _erased(connection: sa.Connection, person: Person, at: datetime) -> dict[str
         "outcomes": connection.execute(heard).rowcount,
         "decisions": connection.execute(decided.values(subject=None, reason=None)).rowcount,
         "predictions": connection.execute(made.values(**gone)).rowcount,
+        "nightly": connection.execute(sa.delete(schema.NIGHTLY).where(NIGHTLY.subject.in_(mine))).rowcount,
     }

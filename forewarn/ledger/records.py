@@ -86,7 +86,6 @@ class Recorder:
     def line(self, row: Row, answer: Mapping[str, Any], about: Circumstances, *, latency_ms: float) -> Line:
         """Of a validated row and its answer."""
         hidden = {wire: value for name, wire in self._hidden if (value := row[name]) is not None}
-        event = "probability" in answer
         return {
             "id": answer["prediction_id"],
             "use_case": self._case.name,
@@ -94,14 +93,16 @@ class Recorder:
             "fields": {wire: value for name, wire in self._plain if (value := row[name]) is not None},
             "sealed": self._seal.shut(hidden) if hidden else None,
             "digest": self.digest(row).hex(),
-            "score": answer["probability" if event else "prediction"],
-            "event": answer["event"] if event else None,
-            "level": answer["risk_level"] if event else None,
+            "score": answer.get("probability", answer.get("prediction")),
+            "event": answer.get("event"),
+            "level": answer.get("risk_level"),
             "version": answer["model_version"],
             "route": answer["served_from"],
             "latency_ms": latency_ms,
             "key_id": about.key_id,
             "at": about.at,
+            "shadow_of": answer.get("shadow_of"),
+            "instead_of": answer.get("instead_of"),
         }
 
     def seen(self, fields: str | None, sealed: str | None) -> Row:

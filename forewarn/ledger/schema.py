@@ -10,10 +10,11 @@ ID, PSEUDONYM, NAME, TIME = String(32), String(64), String(128), String(27)
 
 METADATA = MetaData()
 # The newest migration.
-REVISION = "0001"
+REVISION = "0002"
 
 # One line for each answered row. `fields`, `sealed`, `subject` and `score` are null once purged or erased; the rest of
-# the line stays, so that the count of what was answered stays true.
+# the line stays, so that the count of what was answered stays true. A line with `shadow_of` was heard by nobody: it is
+# what another version says of the row of that line. `instead_of` is the version that could not answer.
 PREDICTIONS = Table(
     "predictions",
     METADATA,
@@ -32,8 +33,11 @@ PREDICTIONS = Table(
     Column("key_id", ID, nullable=False),
     Column("at", TIME, nullable=False),
     Column("erased_at", TIME),
+    Column("shadow_of", ID),
+    Column("instead_of", NAME),
     Index("predictions_of_subject", "subject", "use_case", "at"),
     Index("predictions_in_time", "use_case", "at"),
+    Index("predictions_beside", "shadow_of"),
 )
 
 # What came true. A correction is a further line; the one received last counts. By prediction, or by subject and date.
@@ -149,12 +153,44 @@ API_KEYS = Table(
     Column("rotated_to", ID),
 )
 
-# Two numbers: of the newest audit line, and of changes to what every replica must know (keys, opt-outs, erasures). To
-# raise one takes the row's lock, on SQLite the file's, so that whoever raises it is alone.
+# The history of releases, append-only: each line holds the whole state after it, so that the newest of a use case is
+# its state now, and the newest before a time its state then. `from_version` was champion before it, `to_version` is
+# what it is about. A verdict that changes nothing is a line too.
+RELEASES = Table(
+    "releases",
+    METADATA,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("use_case", NAME, nullable=False),
+    Column("at", TIME, nullable=False),
+    Column("actor", NAME, nullable=False),
+    Column("key_id", ID, nullable=False),
+    Column("act", String(32), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("from_version", NAME),
+    Column("to_version", NAME),
+    Column("verdict", Text),
+    Column("state", Text, nullable=False),
+    Index("releases_in_time", "use_case", "number"),
+)
+
+# What the nightly run said of each subject: what is left to say where no version can answer (S1-06).
+NIGHTLY = Table(
+    "nightly",
+    METADATA,
+    Column("use_case", NAME, primary_key=True),
+    Column("subject", PSEUDONYM, primary_key=True),
+    Column("version", NAME, nullable=False),
+    Column("score", Double, nullable=False),
+    Column("scored_at", TIME, nullable=False),
+)
+
+# Three numbers: of the newest audit line, of the newest line of releases, and of changes to what every replica must
+# know (keys, opt-outs, erasures). To raise one takes the row's lock, on SQLite the file's, so that whoever raises it is
+# alone.
 COUNTERS = Table(
     "counters",
     METADATA,
     Column("name", String(32), primary_key=True),
     Column("number", BigInteger, nullable=False),
 )
-AUDITED, CHANGED = "audited", "changed"
+AUDITED, RELEASED, CHANGED = "audited", "released", "changed"

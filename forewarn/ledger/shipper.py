@@ -137,11 +137,12 @@ def _as_cells(connection: sa.Connection, lines: list[bytes]) -> None:
 
 
 def _cells(line: dict[str, Any], erased: dict[str, str]) -> tuple[Any, ...]:
-    told = {**line, "fields": orjson.dumps(line["fields"]).decode(), "erased_at": None}
+    fields = None if line["fields"] is None else orjson.dumps(line["fields"]).decode()
+    told = {**line, "fields": fields, "erased_at": None}
     at = erased.get(line["subject"], "")
     if at >= line["at"]:
         told |= {**dict.fromkeys(PERSONAL), "erased_at": at}
-    return tuple([told[name] for name in COLUMNS])
+    return tuple([told.get(name) for name in COLUMNS])
 
 
 ERASED = schema.ERASURES.c

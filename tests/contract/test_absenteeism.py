@@ -9,6 +9,7 @@ from deployments.house import House
 from forewarn import usecases
 from forewarn.package import ModelPackage
 from forewarn.performance import COVERAGE
+from forewarn.releases import ReleaseState
 from tests.deployments.conftest import problem
 
 CASE = usecases.get("absenteeism")
@@ -103,7 +104,7 @@ def test_errors_are_the_document_s(client: TestClient, house: House) -> None:
     torn = client.post("/predict", content=b"{not json")
     assert (torn.status_code, problem(torn)["type"]) == (400, "BadInput")
     assert client.post("/nowhere").status_code == 404
-    house.endpoints["absenteeism"].version = None
+    house.endpoints["absenteeism"].adopt(ReleaseState())
     assert (client.post("/predict", json=ABSENCE).status_code, client.get("/health").status_code) == (503, 200)
 
 

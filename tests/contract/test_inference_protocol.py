@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 from deployments.house import House
 from forewarn import scoring
 from forewarn.package import ModelPackage
+from forewarn.releases import ReleaseState
 from forewarn.usecase import UseCase
 from tests.deployments.conftest import problem
 
@@ -31,7 +32,7 @@ def test_server_and_models_are_live_ready_and_described(client: TestClient, case
         assert described["versions"] == ["v1"]
         assert {tensor["name"] for tensor in described["inputs"]} == {spec.wire for spec in case.fields}
         assert client.get(f"{path}/ready").json() == {"name": case.name, "ready": True}
-    house.endpoints[case.name].version = None
+    house.endpoints[case.name].adopt(ReleaseState())
     assert client.get(f"/v2/models/{case.name}/ready").status_code == 503
     assert client.get("/v2/health/ready").status_code == 503
 

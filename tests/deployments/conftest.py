@@ -14,6 +14,7 @@ from deployments.auth import Doorkeeper
 from deployments.cache import Cache
 from deployments.coalesce import Coalescer, Lane
 from deployments.endpoint import Endpoint
+from deployments.fallback import Nightly
 from deployments.house import House
 from deployments.meter import Meter
 from deployments.noticeboard import Noticeboard
@@ -26,10 +27,11 @@ from forewarn.ledger import doors
 from forewarn.ledger.audit import Chain
 from forewarn.ledger.privacy import Privacy
 from forewarn.ledger.records import Recorder
+from forewarn.ledger.releases import History
 from forewarn.ledger.spool import Spool
 from forewarn.ledger.store import Ledger
 from forewarn.package import ModelPackage
-from forewarn.releases import Releases
+from forewarn.releases import Releases, ReleaseState
 from forewarn.scoring import Scores
 from forewarn.settings import Settings
 from tests.conftest import CASES, fitted
@@ -48,8 +50,15 @@ def endpoint_of(package: ModelPackage, settings: Settings) -> Endpoint:
     recorder = Recorder.of(package.case, settings)
     cache = Cache(recorder, seconds=0, rows=0)
     endpoint = Endpoint(package.case, coalescer, Releases(settings.packages), cache, recorder)
-    endpoint.version, endpoint.card = "v1", package.card
+    stand(endpoint, package)
     return endpoint
+
+
+def stand(endpoint: Endpoint, *packages: ModelPackage, **state: Any) -> None:
+    """The first package is champion; more may have other roles."""
+    endpoint._cards = {one.version: {**one.card, "rule": dict(one.rule)} for one in packages}
+    endpoint._breakers, endpoint.refused = {}, {}
+    endpoint.adopt(ReleaseState(champion=packages[0].version, **state))
 
 
 @pytest.fixture
@@ -85,6 +94,8 @@ def house_of(endpoints: dict[str, Endpoint], default: str, settings: Settings) -
         ledger=ledger,
         chain=Chain.of(settings),
         privacy=Privacy(settings, ledger),
+        history=History.of(settings, ledger),
+        nightly=Nightly(ledger=ledger),
         board=board,
         doorkeeper=Doorkeeper(board),
         spool=spool,
@@ -115,7 +126,7 @@ def house(
     """The application's house, as good as new."""
     house = apps(default)[1]
     for name, endpoint in house.endpoints.items():
-        endpoint.version, endpoint.card = "v1", packages[name].card
+        stand(endpoint, packages[name])
         endpoint.recorder = Recorder.of(endpoint.case, settings)
         endpoint.cache = Cache(endpoint.recorder, seconds=0, rows=0)
     fresh = house_of(house.endpoints, default, settings)

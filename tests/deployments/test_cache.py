@@ -62,8 +62,7 @@ def test_another_value_version_or_wish_is_another_row(client: TestClient, rememb
     asked(client, case)
     assert asked(client, case, Age=case.examples[0].row["Age"] + 1)["served_from"] == "cache"  # the model never gets it
     assert asked(client, case, MonthlyIncome=6789)["served_from"] == "champion"
-    endpoint.version = "v2"
-    assert endpoint.cache.get(endpoint.lane(), valid(case, {**case.examples[0].row})) is None
+    assert endpoint.cache.get(Lane("v2"), valid(case, {**case.examples[0].row})) is None
     assert endpoint.cache.get(Lane("v1", why=True), valid(case, {**case.examples[0].row})) is None
 
 

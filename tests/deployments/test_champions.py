@@ -17,7 +17,7 @@ from forewarn.ids import IdKey
 from forewarn.ledger.records import Recorder
 from forewarn.ledger.seals import Seal
 from forewarn.package import ModelPackage
-from forewarn.releases import Releases
+from forewarn.releases import Releases, ReleaseState
 from forewarn.scoring import Scores
 from forewarn.usecase import UseCase
 from tests.conftest import CASES, fitted
@@ -34,7 +34,7 @@ def releases(package: ModelPackage, tmp_path: Path) -> Releases:
     store = Releases(tmp_path / "packages")
     for version in range(1, KEPT + 3):
         store.admit(package.case, f"v{version}", saved(package, tmp_path))
-    store.promote(package.case, "v1")
+    store.put_up(package.case, ReleaseState(champion="v1"))
     return store
 
 
@@ -72,9 +72,9 @@ def test_callers_share_one_load_and_old_versions_make_room(
         loaded = LoadedVersions(package.case, releases, releases.load)
         one, two = await asyncio.gather(loaded.get("v2"), loaded.get("v2"))
         assert one is two
-        for version in ("v3", "v4", "v5", "v5"):
+        for version in ("v3", "v4", "v5", "v6", "v6"):
             await loaded.get(version)
-        assert loads == ["v1", "v2", "v3", "v4", "v5"]
+        assert loads == [f"v{number}" for number in range(1, KEPT + 2)]
         await loaded.get("v1")
         assert loads[-1] == "v1"
 
@@ -125,16 +125,16 @@ def test_a_desk_follows_the_champion_and_stays_when_the_next_one_fails(
         endpoint = endpoint_of(package.case, send, releases)
         rows = scoring.validate(package.case, package.case.sample(2, seed=0)).values
         with pytest.raises(NotReady, match="no model yet"):
-            await endpoint.score(endpoint.lane(), rows)
+            endpoint.split(endpoint.state, rows, why=False)
         following = asyncio.create_task(endpoint.follow())
         await until(lambda: endpoint.version == "v1")
         spoil(releases, package, "v2")
-        releases.promote(package.case, "v2")
+        releases.put_up(package.case, ReleaseState(champion="v2"))
         await until(lambda: "does not take over" in caplog.text)
-        assert (await endpoint.score(endpoint.lane(), rows)).version == "v1"
-        releases.promote(package.case, "v3")
+        assert endpoint.version == "v1"
+        releases.put_up(package.case, ReleaseState(champion="v3"))
         await until(lambda: endpoint.version == "v3")
-        assert (await endpoint.score(endpoint.lane(), rows)).version == "v3"
+        assert (await endpoint.score(Lane("v3"), rows)).version == "v3"
         following.cancel()
 
     asyncio.run(story())
@@ -146,9 +146,9 @@ def test_a_pipeline_that_breaks_is_not_ready_rather_than_an_error(package: Model
             raise ConnectionError("the replica is gone")
 
         endpoint = endpoint_of(package.case, send, releases)
-        endpoint.version = "v1"
+        endpoint.adopt(ReleaseState(champion="v1"))
         with pytest.raises(NotReady, match="cannot answer now"):
-            await endpoint.score(endpoint.lane(), [{}])
+            await endpoint.score(Lane("v1"), [{}])
 
     asyncio.run(story())
 

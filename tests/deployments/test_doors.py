@@ -18,6 +18,7 @@ from forewarn.errors import BadInput, StoreUnavailable, TooLarge
 from forewarn.ledger.audit import By
 from forewarn.ledger.doors import Doors
 from forewarn.package import ModelPackage
+from forewarn.releases import ReleaseState
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
 from tests.deployments.conftest import problem
@@ -268,14 +269,14 @@ def test_health_is_200_while_alive_and_ready_only_with_a_model(client: TestClien
     assert (health["status"], health["model_loaded"]) == ("healthy", True)
     assert health["uptime_seconds"] >= 0
     assert client.get("/ready").status_code == 200
-    next(iter(house.endpoints.values())).version = None
+    next(iter(house.endpoints.values())).adopt(ReleaseState())
     assert (client.get("/health").status_code, client.get("/health").json()["status"]) == (200, "degraded")
     assert client.get("/ready").status_code == 503
     assert client.get("/ready").headers["retry-after"]
 
 
 def test_without_a_model_the_answer_is_503_with_a_time(client: TestClient, house: House) -> None:
-    house.endpoints["attrition"].version = None
+    house.endpoints["attrition"].adopt(ReleaseState())
     answer = client.post("/predict", json=GOOD)
     assert (answer.status_code, problem(answer)["type"]) == (503, "NotReady")
     assert answer.headers["retry-after"]
@@ -331,7 +332,7 @@ def test_a_batch_of_the_other_profile_names_the_model_that_answered(
     client: TestClient, house: House, packages: dict[str, ModelPackage]
 ) -> None:
     main = house.endpoints["absenteeism"]
-    main.version, main.card = None, {}
+    main.adopt(ReleaseState())
     ahead = dict(packages["absenteeism_forecast"].case.examples[0].row)
     body = client.post("/v1/absenteeism/predict/batch", json=[ahead, {**ahead, "Reason for absence": 23}]).json()
     assert body["results"][0]["served_by"] == "absenteeism_forecast"

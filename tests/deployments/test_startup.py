@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import startup
 from forewarn.package import ModelPackage
-from forewarn.releases import Releases
+from forewarn.releases import Releases, ReleaseState
 from forewarn.settings import PROJECT, Settings
 from tests.conftest import CASES, fitted
 
@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 import numpy as np
 from forewarn import answering, feature_store, scoring, usecases
 from forewarn.explain import Why
-from forewarn.releases import Releases
+from forewarn.releases import Releases, ReleaseState
 from forewarn.settings import Settings
 
 case, settings = usecases.get(sys.argv[1]), Settings()
@@ -49,7 +49,7 @@ def installed(package: ModelPackage, home: Path) -> Path:
     """A home whose champion is this."""
     releases = Releases(Settings(home=home).packages)
     releases.admit(package.case, "v1", package.save(home / "package"))
-    releases.promote(package.case, "v1")
+    releases.put_up(package.case, ReleaseState(champion="v1"))
     return home
 
 

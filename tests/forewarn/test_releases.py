@@ -4,7 +4,7 @@ import pytest
 
 from forewarn.errors import NotFound, PackageDamaged, StateDamaged, VersionTaken
 from forewarn.package import ModelPackage
-from forewarn.releases import Releases
+from forewarn.releases import Releases, ReleaseState
 from tests.conftest import fitted
 
 
@@ -29,7 +29,7 @@ def test_an_admitted_version_can_be_promoted_and_loaded(
     for version in ("v2", "v10", "v1"):
         releases.admit(package.case, version, source)
     assert releases.versions(package.case) == ["v1", "v2", "v10"]
-    releases.promote(package.case, "v10")
+    releases.put_up(package.case, ReleaseState(champion="v10"))
     assert releases.champion(package.case) == "v10"
     assert releases.load(package.case, "v10").version == "v10"
 
@@ -67,7 +67,7 @@ def test_a_damaged_package_is_not_admitted(package: ModelPackage, releases: Rele
 
 def test_only_what_is_in_the_store_can_be_promoted(package: ModelPackage, releases: Releases, source: Path) -> None:
     releases.admit(package.case, "v1", source)
-    releases.promote(package.case, "v1")
+    releases.put_up(package.case, ReleaseState(champion="v1"))
     with pytest.raises(NotFound, match="there is v1"):
-        releases.promote(package.case, "v9")
+        releases.put_up(package.case, ReleaseState(champion="v9"))
     assert releases.champion(package.case) == "v1"

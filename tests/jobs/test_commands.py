@@ -14,7 +14,7 @@ from forewarn import usecases
 from forewarn.errors import BadInput, CannotStart
 from forewarn.package import ModelPackage
 from forewarn.registry import Registry
-from forewarn.releases import Releases
+from forewarn.releases import Releases, ReleaseState
 from forewarn.settings import PROJECT, Settings
 from jobs import cluster, evaluate, submit
 from jobs.deploy import CONFIG, Application
@@ -53,7 +53,7 @@ def test_status_of_a_home_that_holds_nothing(settings: Settings) -> None:
 def test_status_names_the_champion(settings: Settings, package: ModelPackage, tmp_path: Path) -> None:
     releases = Releases(settings.packages)
     releases.admit(package.case, "v1", package.save(tmp_path / "saved"))
-    releases.promote(package.case, "v1")
+    releases.put_up(package.case, ReleaseState(champion="v1"))
     state = json.loads(forewarn(settings, "status", "--json").stdout)
     assert state["use_cases"][package.case.name] == {"champion": "v1", "versions": ["v1"]}
 
@@ -95,7 +95,7 @@ def test_before_there_is_a_champion_the_newest_version_is_evaluated(
     assert (newest.version, newest.record) == ("v2", {"number": 2})
     assert evaluate.open_version(package.case, "1", settings).record == {"number": 1}
     Releases(settings.packages).admit(package.case, "v1", tmp_path / "saved1")
-    Releases(settings.packages).promote(package.case, "v1")
+    Releases(settings.packages).put_up(package.case, ReleaseState(champion="v1"))
     assert evaluate.open_version(package.case, None, settings).version == "v1"
     assert evaluate.measure(package.case, raw, newest)["version"] == "v2"
 
@@ -147,7 +147,7 @@ def test_a_damaged_champion_is_told_before_anything_starts(
 ) -> None:
     releases = Releases(settings.packages)
     folder = releases.admit(package.case, "v1", package.save(tmp_path / "saved"))
-    releases.promote(package.case, "v1")
+    releases.put_up(package.case, ReleaseState(champion="v1"))
     (folder / "contract.json").write_text("{}")
     refused(forewarn(settings, "up", FOREWARN_PORT="28000"), "contract.json has changed")
 

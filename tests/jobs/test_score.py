@@ -19,7 +19,7 @@ from forewarn import answering, entities, scoring, tables, usecases
 from forewarn.errors import BadInput, ForewarnError, NotFound
 from forewarn.feature_store import FeatureStore
 from forewarn.package import ModelPackage
-from forewarn.releases import Releases
+from forewarn.releases import Releases, ReleaseState
 from forewarn.settings import PROJECT, Settings
 from forewarn.usecase import UseCase
 from jobs import score, stream
@@ -37,7 +37,7 @@ def install(settings: Settings, *packages: ModelPackage) -> None:
     releases = Releases(settings.packages)
     for package in packages:
         releases.admit(package.case, "v1", package.save(settings.make_home() / "saved" / package.case.name))
-        releases.promote(package.case, "v1")
+        releases.put_up(package.case, ReleaseState(champion="v1"))
 
 
 def lines(settings: Settings, case: UseCase, rows: list[dict[str, Any]], *, explained: bool = False) -> pa.Table:

@@ -17,7 +17,7 @@ from forewarn.databases import written
 from forewarn.entities import EntityRow
 from forewarn.errors import BadInput
 from forewarn.feature_store import FeatureStore
-from forewarn.ledger import audit, decisions, files, notices, outcomes, retention, schema, shipper
+from forewarn.ledger import audit, decisions, files, nightly, notices, outcomes, retention, schema, shipper
 from forewarn.ledger.audit import Chain
 from forewarn.ledger.decisions import NewDecision
 from forewarn.ledger.privacy import Privacy
@@ -72,6 +72,8 @@ def everywhere(
     outcomes.record(ledger, CASE, read, key_id="k", at=NOW)
     rows = [EntityRow(subject=one, fields={"MonthlyIncome": 1.0}) for one in (ID, OTHER)]
     FeatureStore.open(settings).put(CASE, rows, valid_from=NOW, loaded_at=NOW)
+    kept = {privacy._id_key.pseudonym(CASE.name, one): 0.2 for one in (ID, OTHER)}
+    nightly.keep(ledger, CASE, "v1", kept, at=NOW)
     file = tmp_path / "scores.parquet"
     parquet.write_table(pa.table({"EmployeeNumber": [ID, OTHER, None], "probability": [0.1, 0.2, 0.3]}), file)
     files.register(settings, "attrition", "v1", file, {"scored": 2}, at=NOW)
@@ -86,7 +88,7 @@ def test_an_export_holds_all_that_is_known_readable(
     told = privacy.export(privacy.person(ID), BY, at=NOW)
     (prediction,) = told["predictions"]
     assert (prediction["id"], prediction["row"]["Gender"]) == (mine, "planted-gender")
-    assert [len(told[name]) for name in ("outcomes", "decisions", "features")] == [2, 1, 1]
+    assert [len(told[name]) for name in ("outcomes", "decisions", "features", "nightly")] == [2, 1, 1, 1]
     assert told["batches"] == [{"path": str(file), "rows": [{"EmployeeNumber": ID, "probability": 0.1}]}]
     orjson.dumps(told)
     again = privacy.export(privacy.person(ID), BY, at=NOW)
@@ -107,6 +109,7 @@ def test_erasure_goes_through_every_place_and_leaves_others_alone(
         "features": 1,
         "audit_keys": 1,
         "set_apart": 0,
+        "nightly": 1,
     }
     assert receipt["files"]["rewritten"] == [str(file)]
     assert parquet.read_table(file)["EmployeeNumber"].to_pylist() == [OTHER, None]

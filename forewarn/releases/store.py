@@ -1,25 +1,29 @@
-"""Which version answers: the packages that may serve, and the champion of each use case."""
+"""The packages that may serve, and beside them which of them does."""
 
 import hashlib
 import json
 import os
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from forewarn import package, state
+from forewarn import locks, package
+from forewarn import state as state_file
 from forewarn.errors import NotFound, VersionTaken
 from forewarn.features import Features
 from forewarn.package import ModelPackage
+from forewarn.releases.roles import ReleaseState
 from forewarn.usecase import UseCase
 
 STATE = "release.json"
 
 
 class Releases:
-    """The package store: packages/<use_case>/<version>/ and, beside them, which of them is champion.
+    """The package store: packages/<use_case>/<version>/ and, beside them, which of them answers whom.
 
-    Serving reads only this folder: no registry server has to be up, and none of its libraries is loaded.
+    Serving reads only this folder: no registry and no database has to be up. The ledger keeps the history, and whoever
+    changes a state there puts it up here.
     """
 
     def __init__(self, store: Path):
@@ -46,18 +50,38 @@ class Releases:
             aside.rename(target)
         return target
 
-    def promote(self, case: UseCase, version: str, *, by: str = "", why: str = "", at: str = "") -> None:
-        """Make an admitted version the champion, by one rename; who did that, why and when is kept beside it.
+    def state(self, case: UseCase) -> ReleaseState:
+        """Which version answers whom now, as the ledger's history was told here last.
 
         Raises:
-            NotFound: the version is not in the store.
+            StateDamaged: the file cannot be read.
         """
-        self.folder(case, version)
-        state.write_json(self._store / case.name / STATE, {"champion": version, "by": by, "why": why, "at": at})
+        return ReleaseState.of(state_file.read_json(self._store / case.name / STATE))
+
+    def put_up(self, case: UseCase, new: ReleaseState) -> None:
+        """Let every replica know, by one rename. What is older than what stands there is left alone.
+
+        Raises:
+            NotFound: a version is not in the store.
+        """
+        for version in new.versions:
+            self.folder(case, version)
+        if new.number >= self.state(case).number:
+            state_file.write_json(self._store / case.name / STATE, new.told())
 
     def champion(self, case: UseCase) -> str | None:
         """The version that answers now; None before the first one."""
-        return state.read_json(self._store / case.name / STATE).get("champion")
+        return self.state(case).champion
+
+    def changing(self, case: UseCase) -> AbstractContextManager[None]:
+        """To be held by whoever changes the state and tells it here."""
+        folder = self._store / case.name
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return locks.held(folder / "release.lock")
+
+    def expel(self, case: UseCase, version: str) -> None:
+        """Take an admitted version out, so that it cannot serve. It is no error if it is not there."""
+        shutil.rmtree(self._store / case.name / version, ignore_errors=True)
 
     def folder(self, case: UseCase, version: str) -> Path:
         """Where an admitted version lies.

@@ -1,0 +1,165 @@
+"""The judge of releases: looks at every challenger and shadow, and acts on what it sees. One for each installation.
+
+Every five seconds at errors, so that a broken version is gone within half a minute; every minute at everything that is
+known at once; every hour at outcomes of versions that were promoted. What it decides, and why, is in the history.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from forewarn import usecases
+from forewarn.databases import written
+from forewarn.errors import ForewarnError, LedgerUnavailable
+from forewarn.ledger.audit import By
+from forewarn.ledger.observed import observed
+from forewarn.ledger.releases import History, Step
+from forewarn.ledger.steps import JUDGE
+from forewarn.ledger.store import Ledger
+from forewarn.locks import Lock
+from forewarn.releases import ReleaseState, judge
+from forewarn.releases.arms import Observed
+from forewarn.releases.judge import Verdict
+from forewarn.settings import Settings
+from forewarn.usecase import UseCase
+
+log = logging.getLogger(__name__)
+LOOK_SECONDS, DEEP_SECONDS, TRUTH_SECONDS, TELL_HOURS = 5.0, 60.0, 3600.0, 1.0
+BY = By(actor=JUDGE)
+# Outcomes may come so long after they were due.
+LATE_DAYS = 30
+
+
+class Judge:
+    """For one installation's use cases."""
+
+    def __init__(self, settings: Settings, ledger: Ledger):
+        self._settings, self._ledger = settings, ledger
+        self._history = History.of(settings, ledger)
+        self._mirrored: dict[str, int] = {}
+
+    def glance(self, case: UseCase, *, at: datetime) -> Verdict | None:
+        """At errors alone: a challenger or shadow that cannot answer loses what it has at once (S2-74)."""
+        state = self._history.mend(case)
+        self._mirror(case, state)
+        if not state.since or not (state.challenger or state.shadow):
+            return None
+        seen = observed(self._ledger, case, state, at=at, deep=False)
+        reason = judge.broken(seen, case.canary)
+        return self._act(case, state, seen, Verdict(action="rollback", reasons=(reason,)), at) if reason else None
+
+    def look(self, case: UseCase, *, at: datetime) -> Verdict | None:
+        """At everything that is known of a challenger or shadow; None where there is none."""
+        state = self._history.mend(case)
+        self._mirror(case, state)
+        if not state.since or not (state.challenger or state.shadow):
+            return None
+        seen = observed(self._ledger, case, state, at=at)
+        return self._act(case, state, seen, judge.decide(case.task, seen, case.canary), at)
+
+    def confirm(self, case: UseCase, *, at: datetime) -> Verdict | None:
+        """At the outcomes of the newest version that was promoted after a release: it may still be taken back (C38)."""
+        state = self._history.state(case)
+        found = self._promotion(case, state, at)
+        if state.challenger or found is None:
+            return None
+        before, promoted = found
+        seen = observed(self._ledger, case, before, at=at, until=promoted)
+        verdict = judge.confirm(case.task, seen, case.canary)
+        if verdict.action == "rollback":
+            why = f"outcomes are known by now: {verdict.why}"
+            told = {**verdict.told(), "seen": seen.told()}
+            self._change(case, "rollback", why, lambda now: now.rolled_back(), at, told, version=state.champion or "")
+        elif verdict.action == "promote":
+            self._tell(case, "confirm", verdict, seen, at, version=state.champion or "")
+        return verdict
+
+    def _act(self, case: UseCase, state: ReleaseState, seen: Observed, verdict: Verdict, at: datetime) -> Verdict:
+        told, version = {**verdict.told(), "seen": seen.told()}, str(state.challenger or state.shadow)
+        if verdict.action == "rollback":
+            back = ReleaseState.rolled_back if state.challenger else (lambda now: now.shadowed(None, since=now.since))
+            self._change(case, "rollback", verdict.why, back, at, told, version=version)
+        elif verdict.action == "promote" and state.challenger and case.gates.approval == "rule":
+            self._change(case, "promote", verdict.why, lambda now: now.promoted(version), at, told, version=version)
+        else:
+            self._tell(case, "verdict", verdict, seen, at, version=version)
+        return verdict
+
+    def _change(
+        self, case: UseCase, act: str, why: str, step: Step, at: datetime, told: Mapping[str, object], *,
+        version: str,
+    ) -> None:  # fmt: skip
+        state = self._history.change(case, act, BY, why, step, at=at, verdict=told, version=version)
+        log.warning("%s %s: %s: %s", case.name, version, act, why)
+        self._mirror(case, state)
+
+    def _tell(self, case: UseCase, act: str, verdict: Verdict, seen: Observed, at: datetime, *, version: str) -> None:
+        """A line where it says something new, and every hour."""
+        newest = next(iter(self._history.listed(case, most=1)), None)
+        again = newest and newest["act"] == act and (newest["verdict"] or {}).get("action") == verdict.action
+        if again and newest and newest["at"] >= written(at - timedelta(hours=TELL_HOURS)):
+            return
+        why = verdict.why
+        if verdict.action == "promote" and act == "verdict":
+            why = f"{why}; a person may promote it"
+        told = {**verdict.told(), "seen": seen.told()}
+        self._history.note(case, act, BY, f"{verdict.action}: {why}", version=version, at=at, verdict=told)
+
+    def _promotion(self, case: UseCase, state: ReleaseState, at: datetime) -> tuple[ReleaseState, str] | None:
+        """The state before the champion was promoted out of a release, and when; None where that is too long ago."""
+        oldest = written(at - timedelta(days=case.horizon_days + LATE_DAYS))
+        lines = self._history.listed(case, most=200)
+        for line, earlier in pairwise(lines):
+            if line["act"] == "rollback" and line["from_version"] != line["state"]["champion"]:
+                return None
+            if line["act"] == "promote" and line["to_version"] == state.champion and line["at"] >= oldest:
+                before = ReleaseState.of(earlier["state"])
+                return (before, line["at"]) if before.challenger == state.champion else None
+        return None
+
+    def _mirror(self, case: UseCase, state: ReleaseState) -> None:
+        """MLflow's aliases, which serving cannot set, for it does not know MLflow."""
+        if state.number == self._mirrored.get(case.name, 0) or not self._settings.has_registry:
+            return
+        from forewarn import approval  # MLflow takes seconds to import
+        from forewarn.registry import Registry
+
+        approval.mirror(case, Registry(self._settings), state)
+        self._mirrored[case.name] = state.number
+
+
+def watch(settings: Settings) -> None:
+    """For as long as whoever started this lives; where somebody judges already, wait until he does no more."""
+    lock, parent = Lock(settings.home / "judge.lock"), os.getppid()
+    with closing(Ledger.open(settings)) as ledger:
+        judging, due = Judge(settings, ledger), {"look": 0.0, "confirm": 0.0}
+        while os.getppid() == parent:
+            if lock.take():
+                _turn(judging, due)
+            time.sleep(LOOK_SECONDS)
+
+
+def _turn(judging: Judge, due: dict[str, float]) -> None:
+    ways = [judging.glance]
+    for name, way, seconds in (("look", judging.look, DEEP_SECONDS), ("confirm", judging.confirm, TRUTH_SECONDS)):
+        if time.monotonic() >= due[name]:
+            due[name] = time.monotonic() + seconds
+            ways.append(way)
+    for case in usecases.every().values():
+        try:
+            for way in ways:
+                way(case, at=datetime.now(UTC))
+        except LedgerUnavailable as error:
+            log.debug("%s: %s", case.name, error)
+        except ForewarnError as error:
+            log.warning("%s: %s", case.name, error)
+
+
+if __name__ == "__main__":
+    os.nice(19)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    watch(Settings())
