@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: run setup check test test-fast bench bench-peers bench-batch bench-scaling bench-startup bench-ledger bench-features bench-search mlflow audit lock clean
+.PHONY: run setup check test test-fast bench bench-peers bench-batch bench-scaling bench-startup bench-judge bench-ledger bench-features bench-search mlflow audit lock clean
 
 run: $(STAMP)  ## Train if there is no champion, serve, and say where (DATA=file.csv trains on that file)
 	@exec $(BIN)/forewarn up $(if $(DATA),--data "$(DATA)")
@@ -52,6 +52,9 @@ bench-batch: $(STAMP)  ## Parquet files of 1, 4 and 10 million rows beside one c
 audit: $(STAMP)  ## The locked dependencies beside the public list of vulnerabilities (needs the internet)
 	@test -x .venv-audit/bin/pip-audit || (python3 -m venv .venv-audit && .venv-audit/bin/pip install --quiet pip-audit)
 	.venv-audit/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip
+
+bench-judge: $(STAMP)  ## How often the judge of releases errs: simulated canaries (two minutes)
+	$(BIN)/python -m benchmarks.sequential
 
 bench-ledger: $(STAMP)  ## What it costs the request path that every answer is written down, on SQLite and PostgreSQL (seven minutes)
 	$(BIN)/python -m benchmarks.ledger

@@ -63,6 +63,12 @@ class Coalescer:
         self._group_s: dict[bool, float] = {}
         self._flying: set[asyncio.Task[None]] = set()
 
+    async def apart(self, lane: Lane, rows: list[dict[str, Any]]) -> Scores:
+        """Scores for made-up rows: they take no place, and how long they take says nothing of others: a version that is
+        asked for the first time is loaded first.
+        """
+        return await self._send(lane, rows)
+
     async def submit(self, lane: Lane, rows: list[dict[str, Any]], *, further: bool = False) -> Scores:
         """Scores for these rows. Further rows of a request that was let in are not turned away.
 

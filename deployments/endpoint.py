@@ -64,6 +64,7 @@ class Endpoint:
         self.shadows = shadows
         self.state = ReleaseState()
         self.refused: dict[str, str] = {}
+        self._complained: dict[str, str] = {}
         self._cards: dict[str, dict[str, Any]] = {}
         self._breakers: dict[str, Breaker] = {}
         self._wanted: ReleaseState | None = None
@@ -142,7 +143,9 @@ class Endpoint:
 
     def breaker(self, version: str) -> Breaker:
         """Whether that version answers."""
-        return self._breakers.setdefault(version, Breaker())
+        if version not in self._breakers:
+            self._breakers[version] = Breaker()
+        return self._breakers[version]
 
     def unready(self) -> NotReady:
         """Why there is no answer."""
@@ -178,7 +181,7 @@ class Endpoint:
         """Whether all is well."""
         try:
             wanted = self._releases.state(self.case)
-            if wanted != self._wanted:
+            if wanted != self._wanted or self.refused:
                 self.refused = {}
                 await self._take_over(wanted)
         except Exception as error:  # noqa: BLE001 - a state that cannot be read must not end the following of the next
@@ -195,8 +198,7 @@ class Endpoint:
         if self.version is not None and new:
             await asyncio.sleep(SETTLE_SECONDS)
         self.adopt(usable)
-        if len(there) == len(wanted.versions):
-            self._wanted = wanted
+        self._wanted = wanted
         log.info("%s: now answering: %s", self.case.name, usable.roles)
 
     async def _is_good(self, version: str) -> bool:
@@ -214,13 +216,13 @@ class Endpoint:
     async def _rehearse(self, version: str) -> None:
         rows = scoring.validate(self.case, self.case.sample(REHEARSAL_ROWS, seed=0))
         async with asyncio.timeout(REHEARSAL_SECONDS):
-            await self._coalescer.submit(Lane(version), rows.values, further=True)
+            await self._coalescer.apart(Lane(version), rows.values)
 
     def _refuse(self, version: str, error: Exception) -> None:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if self.refused.get(version) != said:
+        if self._complained.get(version) != said:
             log.error("%s: %s does not take over: %s", self.case.name, version, said)
-        self.refused[version] = said
+        self.refused[version] = self._complained[version] = said
 
     def _meant(self, state: ReleaseState, wanted: str) -> str:
         found = state.roles.get(wanted, wanted)

@@ -58,7 +58,7 @@ class Nightly:
 
 
 async def scored(
-    endpoint: Endpoint, state: ReleaseState, part: Part, rows: Sequence[Row], *, last: Nightly, further: bool
+    endpoint: Endpoint, state: ReleaseState, part: Part, rows: list[dict[str, Any]], *, last: Nightly, further: bool
 ) -> list[Said]:
     """What is said of the part's rows; those that nobody can say anything of are missing.
 
@@ -66,7 +66,7 @@ async def scored(
         NotReady: nobody can say anything of any of them.
         Overloaded: too many rows are waiting.
     """
-    mine = [dict(rows[place]) for place in part.places]
+    mine = rows if len(part.places) == len(rows) else [rows[place] for place in part.places]
     notes: dict[str, Any] = {}
     for route, version in _chain(state, part):
         try:

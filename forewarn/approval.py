@@ -90,9 +90,9 @@ def approve(case: UseCase, version: str, settings: Settings, *, by: str, why: st
         source = registry.fetch(case, version)
         ModelPackage.load(case, source, version=version)
         releases.admit(case, version, source)
-        registry.note(case, version, {"status": APPROVED, "by": by, "why": why, "at": _told(at)})
         step = (lambda state: state.promoted(version)) if is_first else (lambda state: state)
         state = history.change(case, "approve", By(actor=by), why, step, at=at, version=version)
+        registry.note(case, version, {"status": APPROVED, "by": by, "why": why, "at": _told(at)})
     mirror(case, registry, state)
     return Standing.of(version, registry.tags(case, version), state)
 

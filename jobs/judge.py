@@ -6,6 +6,8 @@ known at once; every hour at outcomes of versions that were promoted. What it de
 
 import logging
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -21,7 +23,7 @@ from forewarn.ledger.releases import History, Step
 from forewarn.ledger.steps import JUDGE
 from forewarn.ledger.store import Ledger
 from forewarn.locks import Lock
-from forewarn.releases import ReleaseState, judge
+from forewarn.releases import Releases, ReleaseState, judge
 from forewarn.releases.arms import Observed
 from forewarn.releases.judge import Verdict
 from forewarn.settings import Settings
@@ -40,12 +42,10 @@ class Judge:
     def __init__(self, settings: Settings, ledger: Ledger):
         self._settings, self._ledger = settings, ledger
         self._history = History.of(settings, ledger)
-        self._mirrored: dict[str, int] = {}
 
     def glance(self, case: UseCase, *, at: datetime) -> Verdict | None:
         """At errors alone: a challenger or shadow that cannot answer loses what it has at once (S2-74)."""
         state = self._history.mend(case)
-        self._mirror(case, state)
         if not state.since or not (state.challenger or state.shadow):
             return None
         seen = observed(self._ledger, case, state, at=at, deep=False)
@@ -55,7 +55,6 @@ class Judge:
     def look(self, case: UseCase, *, at: datetime) -> Verdict | None:
         """At everything that is known of a challenger or shadow; None where there is none."""
         state = self._history.mend(case)
-        self._mirror(case, state)
         if not state.since or not (state.challenger or state.shadow):
             return None
         seen = observed(self._ledger, case, state, at=at)
@@ -93,9 +92,8 @@ class Judge:
         self, case: UseCase, act: str, why: str, step: Step, at: datetime, told: Mapping[str, object], *,
         version: str,
     ) -> None:  # fmt: skip
-        state = self._history.change(case, act, BY, why, step, at=at, verdict=told, version=version)
+        self._history.change(case, act, BY, why, step, at=at, verdict=told, version=version)
         log.warning("%s %s: %s: %s", case.name, version, act, why)
-        self._mirror(case, state)
 
     def _tell(self, case: UseCase, act: str, verdict: Verdict, seen: Observed, at: datetime, *, version: str) -> None:
         """A line where it says something new, and every hour."""
@@ -121,26 +119,32 @@ class Judge:
                 return (before, line["at"]) if before.challenger == state.champion else None
         return None
 
-    def _mirror(self, case: UseCase, state: ReleaseState) -> None:
-        """MLflow's aliases, which serving cannot set, for it does not know MLflow."""
-        if state.number == self._mirrored.get(case.name, 0) or not self._settings.has_registry:
-            return
-        from forewarn import approval  # MLflow takes seconds to import
-        from forewarn.registry import Registry
-
-        approval.mirror(case, Registry(self._settings), state)
-        self._mirrored[case.name] = state.number
-
 
 def watch(settings: Settings) -> None:
     """For as long as whoever started this lives; where somebody judges already, wait until he does no more."""
     lock, parent = Lock(settings.home / "judge.lock"), os.getppid()
+    mirror = Mirror()
     with closing(Ledger.open(settings)) as ledger:
         judging, due = Judge(settings, ledger), {"look": 0.0, "confirm": 0.0}
         while os.getppid() == parent:
             if lock.take():
                 _turn(judging, due)
+                mirror.follow(sum(Releases(settings.packages).state(one).number for one in usecases.every().values()))
             time.sleep(LOOK_SECONDS)
+
+
+class Mirror:
+    """Lets MLflow's aliases follow, whoever took a step: at a shell, over HTTP, or the judge."""
+
+    def __init__(self) -> None:
+        self._told = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def follow(self, number: int) -> None:
+        """Where the number of the newest steps is another one than last time."""
+        if number != self._told and (self._process is None or self._process.poll() is not None):
+            self._told = number
+            self._process = subprocess.Popen([sys.executable, "-m", "jobs.mirror"], stdin=subprocess.DEVNULL)
 
 
 def _turn(judging: Judge, due: dict[str, float]) -> None:
@@ -160,6 +164,6 @@ def _turn(judging: Judge, due: dict[str, float]) -> None:
 
 
 if __name__ == "__main__":
-    os.nice(19)
+    os.nice(15)  # as Ray's workers are: a broken version must not stay because of its own load
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     watch(Settings())

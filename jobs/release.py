@@ -23,6 +23,7 @@ from forewarn.releases import ReleaseState
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
 from jobs import cluster, evaluate, terminal
+from jobs.mirror import mirror
 
 if TYPE_CHECKING:
     from forewarn.approval import Standing
@@ -326,11 +327,7 @@ def _step(use_case: str, by: str, **asked: Any) -> None:
     cluster.prepare_environment()
     with _history() as past:
         state = steps.take(past, case, wanted, By(actor=by or settings.whoami), at=datetime.now(UTC))
-    if settings.has_registry:
-        from forewarn import approval  # MLflow takes seconds to import
-        from forewarn.registry import Registry
-
-        approval.mirror(case, Registry(settings), state)
+    mirror(settings)
     terminal.console.print(f"[green]✓[/] [bold]{case.name}[/]: {escape(roles_told(state))}", soft_wrap=True)
 
 

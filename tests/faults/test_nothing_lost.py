@@ -1,53 +1,39 @@
 """Replicas are killed, PostgreSQL and Redis go away, all under load: what was acknowledged is in the ledger, once."""
 
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import sqlalchemy as sa
-import yaml
 
 from forewarn import usecases
 from forewarn.ledger import schema
 from forewarn.ledger.doors import installation_key
 from forewarn.ledger.store import Ledger
-from forewarn.settings import PROJECT, Settings
+from forewarn.settings import Settings
 from jobs import cluster, machine
 from tests.conftest import installed, until
 from tests.faults.crowd import asking
 from tests.faults.processes import Postgres, postgres, redis
-from tests.story.test_up import running
+from tests.story.upstairs import replicas, up
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 CLIENTS = 64
 AWAY_SECONDS = 30
 TWO = {"min_replicas": 2, "max_replicas": 2, "target_ongoing_requests": 0.5, "num_cpus": 0.05}
-REPLICA = "ServeReplica:forewarn:"
 
 
-def plan(folder: Path) -> Path:
-    """Two replicas of each kind, chained, one use case; no quota, for one key asks for all."""
-    told = yaml.safe_load((PROJECT / "serve_config.yaml").read_text())
-    told["applications"][0]["args"] |= {
-        "use_cases": ["attrition"],
-        "default_use_case": "attrition",
-        "composition": "chained",
-        "door": {"cache_seconds": 300, "quota_per_minute": 0},
-        "ingress": TWO,
-        "preprocessor": TWO,
-        "model": TWO,
-    }
-    (folder / "serve_config.yaml").write_text(yaml.safe_dump(told))
-    return folder / "serve_config.yaml"
-
-
-def replicas(mark: str, kind: str) -> list[psutil.Process]:
-    return [one for one in machine.marked(mark) if " ".join(one.cmdline()).startswith(f"ray::{REPLICA}{kind}")]
+# Chained, one use case; no quota, for one key asks for all.
+PLAN = {
+    "composition": "chained",
+    "door": {"cache_seconds": 300, "quota_per_minute": 0},
+    "ingress": TWO,
+    "preprocessor": TWO,
+    "model": TWO,
+}
 
 
 def settled(mark: str, url: str, kind: str) -> Any:
@@ -66,12 +52,7 @@ def test_nothing_acknowledged_is_lost_whatever_dies(tmp_path: Path) -> None:
             redis_url=redis_url,
         )
         installed(home, [usecases.get("attrition")])
-        log = tmp_path / "up.log"
-        up = [sys.executable, "-c", "from jobs.cli import main; main()", "up", "--config", str(plan(tmp_path))]
-        with running(up, home, log) as process:
-            up_or_ended = lambda: "Ctrl-C stops it" in log.read_text() or process.poll() is not None  # noqa: E731
-            until(up_or_ended, seconds=180, what="it is up")
-            assert process.poll() is None, log.read_text()
+        with up(home, tmp_path, **PLAN):
             crowd = under_load(home, database, redis_server)
             acknowledged = set(crowd.acknowledged)
             ledger = Ledger.open(home)

@@ -12,7 +12,7 @@ from forewarn.errors import BadInput, LedgerUnavailable, NotAllowed, NotFound
 from forewarn.ledger import audit
 from forewarn.ledger.store import Ledger
 from forewarn.registry import Registry
-from forewarn.releases import STATE, Releases
+from forewarn.releases import STATE, Releases, ReleaseState
 from forewarn.settings import Settings
 from tests.conftest import fitted
 
@@ -47,7 +47,7 @@ def register(home: Settings, tmp_path_factory: pytest.TempPathFactory) -> Regist
 
 def champions(home: Settings) -> tuple[str | None, str | None]:
     """As the store says that answers, and as the registry does."""
-    return Releases(home.packages).champion(CASE), Registry(home).champion(CASE)
+    return Releases(home.packages).champion(CASE), Registry(home).aliased(CASE, "champion")
 
 
 def test_whom_a_person_lets_in_becomes_champion_with_who_why_and_when(home: Settings, register: Register) -> None:
@@ -55,27 +55,44 @@ def test_whom_a_person_lets_in_becomes_champion_with_who_why_and_when(home: Sett
     before = datetime.now(UTC).replace(microsecond=0)
     found = approval.approve(CASE, version, home, by="grace", why="looked at the card")
     (act,) = audit.entries(Ledger.open(home), act="release.approve")
-    about = {"use_case": CASE.name, "version": found.version, "from": None, "why": "looked at the card"}
+    about = {"use_case": CASE.name, "version": found.version, "from": None, "why": "looked at the card",
+             "roles": {"champion": version}, "share": 0.0}  # fmt: skip
     assert (act["actor"], act["about"]) == ("grace", about)
     assert champions(home) == (version, version)
     assert found == Standing(
         version=version, status="approved", trained_by="ada", by="grace", why="looked at the card", at=found.at,
-        metric="roc_auc 0.847", champion=True,
+        metric="roc_auc 0.847", role="champion",
     )  # fmt: skip
     assert before <= datetime.fromisoformat(found.at) <= datetime.now(UTC)
-    written = state.read_json(home.packages / CASE.name / STATE)
-    assert written == {"champion": version, "by": "grace", "why": "looked at the card", "at": found.at}
+    assert ReleaseState.of(state.read_json(home.packages / CASE.name / STATE)).roles == {"champion": version}
     assert Releases(home.packages).load(CASE, version).record == {"place": int(version[1:]) - 1}
 
 
-def test_an_earlier_champion_can_be_approved_again(home: Settings, register: Register) -> None:
+def test_a_later_one_may_serve_and_does_once_it_is_brought(home: Settings, register: Register) -> None:
     earlier, later = register(), register()
+    before = champions(home)
+    for version in (earlier, later):
+        told = approval.approve(CASE, version[1:], home, by="grace", why=f"for {version}")  # 3 is v3
+        assert (told.status, told.role, champions(home)) == ("approved", "", before)
     for version in (earlier, later, earlier):
-        approval.approve(CASE, version[1:], home, by="grace", why=f"for {version}")  # 3 is v3
+        assert approval.bring(CASE, version, home, "promote", by="grace", why="it is good")
         assert champions(home) == (version, version)
-    standing = {one.version: one for one in approval.standings(CASE, home)}
-    assert (standing[earlier].champion, standing[later].champion) == (True, False)
-    assert (standing[earlier].status, standing[later].status) == ("approved", "approved")
+    assert approval.bring(CASE, later, home, "start", by="rule", why="every gate was passed")
+    assert Registry(home).aliased(CASE, "challenger") == later
+    waits = register()
+    approval.approve(CASE, waits, home, by="grace", why="fine")
+    assert not approval.bring(CASE, waits, home, "start", by="rule", why="one is on its way")
+    with pytest.raises(NotAllowed, match=f"{later} is challenger; give that role to another version first"):
+        approval.reject(CASE, later, home, by="grace", why="not so fine")
+    assert approval.bring(CASE, later, home, "promote", by="grace", why="it is good")
+
+
+def test_an_approved_version_that_has_no_role_can_still_be_rejected(home: Settings, register: Register) -> None:
+    version = register()
+    approval.approve(CASE, version, home, by="grace", why="fine")
+    assert version in Releases(home.packages).versions(CASE)
+    assert approval.reject(CASE, version, home, by="grace", why="not so fine").status == "rejected"
+    assert version not in Releases(home.packages).versions(CASE)
 
 
 def test_what_was_rejected_cannot_be_approved_and_is_not_in_the_store(home: Settings, register: Register) -> None:
@@ -94,8 +111,8 @@ def test_with_four_eyes_the_trainer_may_not_approve(home: Settings, register: Re
     version, strict = register(), home.model_copy(update={"four_eyes": True})
     with pytest.raises(NotAllowed, match="was trained by ada, and FOREWARN_FOUR_EYES asks for another person"):
         approval.approve(CASE, version, strict, by="ada", why="it is mine")
-    assert approval.approve(CASE, version, strict, by="grace", why="it is hers").champion
-    assert approval.approve(CASE, version, home, by="ada", why="two eyes will do").champion
+    assert approval.approve(CASE, version, strict, by="grace", why="it is hers").status == "approved"
+    assert approval.approve(CASE, version, home, by="ada", why="two eyes will do").status == "approved"
 
 
 @pytest.mark.parametrize("decide", [approval.approve, approval.reject])
@@ -106,7 +123,7 @@ def test_a_decision_needs_a_reason(
     if not approval.standings(CASE, home):
         register()
     version, before = approval.standings(CASE, home)[-1], champions(home)
-    with pytest.raises(BadInput, match="--why is empty; say in a sentence why"):
+    with pytest.raises(BadInput, match="why is empty; say in a sentence why"):
         decide(CASE, version.version, home, by="grace", why=why)
     assert approval.standings(CASE, home)[-1] == version
     assert champions(home) == before
@@ -115,7 +132,7 @@ def test_a_decision_needs_a_reason(
 def test_the_champion_cannot_be_rejected(home: Settings, register: Register) -> None:
     version = champions(home)[0] or register()
     approval.approve(CASE, version, home, by="grace", why="fine")
-    with pytest.raises(NotAllowed, match=f"{version} is champion; approve another version first"):
+    with pytest.raises(NotAllowed, match=f"{version} is champion; give that role to another version first"):
         approval.reject(CASE, version, home, by="grace", why="not so fine")
     assert champions(home) == (version, version)
 

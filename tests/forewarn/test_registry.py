@@ -34,7 +34,7 @@ def registered(registry: Registry, package: ModelPackage, tmp_path_factory: pyte
         package.case, run, "t1", params={"C": 0.1}, metrics={"roc_auc": 0.8}, tags={"stopped_early": "no"}
     )
     version = registry.register(package.case, run, package.save(tmp_path_factory.mktemp("saved") / "package"))
-    registry.promote(package.case, version)
+    registry.alias(package.case, "champion", version)
     assert registry.trials(package.case, run) == {"t1"}
     registry.finish_run(run, metrics={"roc_auc": 0.81})
     return version
@@ -42,7 +42,9 @@ def registered(registry: Registry, package: ModelPackage, tmp_path_factory: pyte
 
 def test_the_alias_names_the_champion(registry: Registry, package: ModelPackage, registered: str) -> None:
     assert registered == "v1"
-    assert registry.champion(package.case) == "v1"
+    assert registry.aliased(package.case, "champion") == "v1"
+    registry.alias(package.case, "champion", None)
+    assert registry.aliased(package.case, "champion") is None
 
 
 def test_a_fetched_version_is_the_package_that_was_registered(

@@ -1,20 +1,17 @@
 """A key's quota over three ingress replicas, counted by a deployment of its own; and by Redis, which goes away."""
 
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
-import yaml
 
 from forewarn import usecases
-from forewarn.settings import PROJECT, Settings
+from forewarn.settings import Settings
 from jobs import cluster, machine
 from tests.conftest import installed, until
-from tests.story.test_up import running
+from tests.story.upstairs import replicas, up
 
 pytestmark = pytest.mark.cluster
 
@@ -22,20 +19,10 @@ LIMIT = 400
 ROW = {"MonthlyIncome": 5500, "OverTime": "Yes"}
 
 
-def plan(folder: Path) -> Path:
-    told = yaml.safe_load((PROJECT / "serve_config.yaml").read_text())
-    told["applications"][0]["args"] |= {
-        "use_cases": ["attrition"],
-        "default_use_case": "attrition",
-        "door": {"quota_per_minute": LIMIT, "groups_in_flight": 2},
-        "ingress": {"min_replicas": 3, "max_replicas": 3, "num_cpus": 0.05},
-    }
-    (folder / "serve_config.yaml").write_text(yaml.safe_dump(told))
-    return folder / "serve_config.yaml"
-
-
-def replicas(mark: str) -> list[psutil.Process]:
-    return [one for one in machine.marked(mark) if "ServeReplica:forewarn:Ingress" in " ".join(one.cmdline())]
+PLAN = {
+    "door": {"quota_per_minute": LIMIT, "groups_in_flight": 2},
+    "ingress": {"min_replicas": 3, "max_replicas": 3, "num_cpus": 0.05},
+}
 
 
 @pytest.mark.requirement("S2-76")
@@ -43,13 +30,9 @@ def test_three_replicas_together_let_as_many_through_as_the_quota_says(tmp_path:
     port, dashboard = machine.free_ports(2)
     home = Settings(home=tmp_path / "home", port=port, dashboard_port=dashboard)
     installed(home, [usecases.get("attrition")])
-    log = tmp_path / "up.log"
-    up = [sys.executable, "-c", "from jobs.cli import main; main()", "up", "--config", str(plan(tmp_path))]
-    with running(up, home, log) as process:
-        up_or_ended = lambda: "Ctrl-C stops it" in log.read_text() or process.poll() is not None  # noqa: E731
-        until(up_or_ended, seconds=120, what="it is up")
+    with up(home, tmp_path, **PLAN):
         mark = cluster.running(home)["mark"]
-        until(lambda: len(replicas(mark)) == 3, seconds=60, what="three ingress replicas")
+        until(lambda: len(replicas(mark, "Ingress")) == 3, seconds=60, what="three ingress replicas")
         made = home.local_key.read_text()  # one that every replica has known from its start
         url = f"http://127.0.0.1:{home.port}/v1/attrition/predict"
         with httpx.Client(headers={"X-API-Key": made}, timeout=30) as client:

@@ -45,7 +45,7 @@ def test_training_leaves_a_champion_a_parent_run_and_a_nested_run_per_trial(serv
     assert 0.75 <= trained.metrics["roc_auc"]["mean"] <= 0.90
     assert set(trained.baselines) == {"majority", "xgboost", "logistic"}
     assert trained.status == "pending_approval"  # and then let in by whoever started the application
-    assert Registry(service.settings).champion(ATTRITION) == trained.version
+    assert Registry(service.settings).aliased(ATTRITION, "champion") == trained.version
     client = MlflowClient(tracking_uri=service.settings.mlflow_uri)
     parent = champion(service).card["mlflow_run"]
     experiment = client.get_run(parent).info.experiment_id
@@ -161,6 +161,7 @@ def test_a_new_version_takes_over_without_a_failed_request(
         assert tags["status"] == "pending_approval"
         assert service.client.get("/health").json()["models"]["attrition"]["model_version"] == before
         approval.approve(ATTRITION, after, service.settings, by="somebody", why="looked at the card")
+        assert approval.bring(ATTRITION, after, service.settings, "promote", by="somebody", why="at once")
         until_served(service, after)
     finally:
         stop.set()
