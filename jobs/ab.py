@@ -73,7 +73,7 @@ def report(case: UseCase, settings: Settings, release: int | None, *, at: dateti
         "pairs": _pairs(case, seen.pairs),
         "outcomes": _outcomes(case, seen, Releases(settings.packages)),
         "measures": [asdict(one) for one in measures],
-        "verdict": _verdict(case, seen),
+        "verdict": _verdict(case, seen) if last is None else _ended(last),
         "history": [{name: line[name] for name in ("number", "at", "actor", "act", "why")} for line in within],
         "written": at.isoformat(timespec="seconds"),
         "seen": seen,
@@ -141,6 +141,10 @@ def _verdict(case: UseCase, seen: Observed) -> dict[str, Any]:
     return {"action": verdict.action, "why": verdict.why}
 
 
+def _ended(last: Mapping[str, Any]) -> dict[str, Any]:
+    return {"action": last["act"], "why": f"{last['actor']}: {last['why']}"}
+
+
 def _share(count: int, rows: int) -> dict[str, Any]:
     low, high = sequential.wilson(count, rows)
     return {"value": count / rows if rows else None, "low": low, "high": high, "rows": rows}
@@ -199,4 +203,4 @@ def _compared(axes: Any, measures: list[Mapping[str, Any]]) -> None:
         axes.plot(one["tolerance"], place, "|", color="black", markersize=14)
     axes.axvline(0, color="#999999", linewidth=0.8)
     axes.set_yticks(places, [one["name"] for one in measures])
-    axes.set_xlabel("how much worse the new version is; the mark is what is tolerated")
+    axes.set_xlabel("how much worse the new version is (mark: tolerated)")

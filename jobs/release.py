@@ -1,10 +1,7 @@
 """Let versions in or refuse them, and bring them to people step by step. Who decided, when and why is kept."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
@@ -13,17 +10,15 @@ from pydantic import ValidationError
 from rich.markup import escape
 
 from forewarn import usecases
-from forewarn.errors import BadInput, NotFound
+from forewarn.errors import BadInput
 from forewarn.ledger import steps
 from forewarn.ledger.audit import By
-from forewarn.ledger.releases import History
 from forewarn.ledger.steps import NewStep
-from forewarn.ledger.store import Ledger
-from forewarn.releases import ReleaseState
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
-from jobs import cluster, evaluate, terminal
+from jobs import cluster, evaluate, release_history, terminal
 from jobs.mirror import mirror
+from jobs.release_history import AS_JSON, USE_CASE, opened, roles_told
 
 if TYPE_CHECKING:
     from forewarn.approval import Standing
@@ -31,11 +26,12 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Which versions there are, which of them answers whom, who decided that and why.", no_args_is_help=True
 )
+for command in (release_history.status, release_history.history, release_history.judge, release_history.report):
+    app.command()(command)
+app.command(name="at")(release_history.then)
 
-USE_CASE = Annotated[str, typer.Argument(help="Which use case; `forewarn status` lists them.")]
 VERSION = Annotated[str, typer.Argument(help="Which version, such as v3.")]
 WHY = Annotated[str, typer.Option(help="In a sentence; it is kept with the version.")]
-AS_JSON = Annotated[bool, typer.Option("--json", help="One JSON line on stdout.")]
 BY = Annotated[str, typer.Option(help="Who decides; else FOREWARN_USER, else this machine's user.")]
 COLOURS = {"approved": "green", "pending_approval": "yellow", "rejected": "red"}
 
@@ -191,107 +187,6 @@ def pause(use_case: USE_CASE, why: WHY, by: BY = "") -> None:
     _step(use_case, by, act="pause", why=why)
 
 
-@app.command()
-def status(use_case: USE_CASE, as_json: AS_JSON = False) -> None:
-    """Which version answers whom now, and the verdict that was given last.
-
-    Example: forewarn release status USE_CASE
-    """
-    with _history() as history:
-        case = usecases.get(use_case)
-        state = history.state(case)
-        newest = next(iter(history.listed(case, most=1)), None)
-    if as_json:
-        print(orjson.dumps({"state": state.told(), "newest": newest}).decode())
-        return
-    terminal.out.print(f"[bold]{case.name}[/]: {escape(roles_told(state))}", soft_wrap=True)
-    if newest:
-        _print_line(newest)
-
-
-@app.command()
-def history(
-    use_case: USE_CASE,
-    most: Annotated[int, typer.Option(min=1, help="So many at most, the newest.")] = 20,
-    as_json: AS_JSON = False,
-) -> None:
-    """Every step and verdict, the newest first.
-
-    Example: forewarn release history USE_CASE
-    """
-    with _history() as past:
-        lines = past.listed(usecases.get(use_case), most=most)
-    if as_json:
-        print(orjson.dumps(lines).decode())
-        return
-    for line in lines:
-        _print_line(line)
-
-
-@app.command(name="at")
-def then(
-    use_case: USE_CASE,
-    moment: Annotated[str, typer.Argument(help="Such as 2026-11-27, or 2026-11-27T09:00.")],
-    as_json: AS_JSON = False,
-) -> None:
-    """Which version served at a time.
-
-    Example: forewarn release at USE_CASE 2026-11-27T09:00
-    """
-    with _history() as past:
-        line = past.at(usecases.get(use_case), moment)
-    if line is None:
-        raise NotFound(f"{use_case}: nothing was released by {moment}")
-    if as_json:
-        print(orjson.dumps(line).decode())
-        return
-    terminal.out.print(f"at {moment}: {escape(roles_told(ReleaseState.of(line['state'])))}", soft_wrap=True)
-    _print_line(line)
-
-
-@app.command()
-def judge(
-    use_case: Annotated[str | None, typer.Argument(help="One use case; else all of them.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C, as `forewarn up` lets it do.")] = False,
-) -> None:
-    """Look at every challenger and shadow once, act on what is seen, and say it.
-
-    Example: forewarn release judge USE_CASE
-    """
-    from jobs.judge import Judge, watch as watching  # noqa: I001
-
-    settings = Settings()
-    if watch:
-        watching(settings)
-        return
-    cluster.prepare_environment()
-    with closing(Ledger.open(settings)) as ledger:
-        judging, told = Judge(settings, ledger), {}
-        for case in [usecases.get(use_case)] if use_case else usecases.every().values():
-            verdict = judging.look(case, at=datetime.now(UTC)) or judging.confirm(case, at=datetime.now(UTC))
-            if verdict:
-                told[case.name] = verdict.told()
-                terminal.console.print(f"[bold]{case.name}[/]: {verdict.action}: {escape(verdict.why)}", soft_wrap=True)
-    print(orjson.dumps(told).decode())
-
-
-@app.command()
-def report(
-    use_case: USE_CASE,
-    release: Annotated[int | None, typer.Option(help="Number of its first line; else the newest.")] = None,
-    output: Annotated[Path, typer.Option(help="Folder for the page and its JSON.")] = Path(),
-) -> None:
-    """Both versions of a release side by side, with intervals, outcomes where there are some, and a picture.
-
-    Example: forewarn release report USE_CASE --output reports
-    """
-    from jobs import ab  # matplotlib takes a second to import
-
-    files = ab.write(usecases.get(use_case), Settings(), release, output)
-    terminal.console.print(f"[green]✓[/] {', '.join(map(str, files))}", soft_wrap=True)
-    print(orjson.dumps({"files": [str(file) for file in files]}).decode())
-
-
 def cohorts_of(given: list[str] | None) -> dict[str, list[str]]:
     """FIELD=VALUE,VALUE of a shell.
 
@@ -307,15 +202,6 @@ def cohorts_of(given: list[str] | None) -> dict[str, list[str]]:
     return found
 
 
-def roles_told(state: ReleaseState) -> str:
-    """In a line."""
-    parts = [f"{role} {version}" for role, version in state.roles.items()]
-    if state.challenger:
-        people = [f"{name} in {', '.join(values)}" for name, values in state.cohorts.items()]
-        parts.append("paused" if state.paused else " and ".join([f"{state.share:g} % of the subjects", *people]))
-    return ", ".join(parts) or "nothing serves yet"
-
-
 def _step(use_case: str, by: str, **asked: Any) -> None:
     """Take it, and say how things stand then."""
     settings, case = Settings(), usecases.get(use_case)
@@ -325,25 +211,10 @@ def _step(use_case: str, by: str, **asked: Any) -> None:
         wrong = error.errors()[0]
         raise BadInput(f"--{wrong['loc'][0]}: {wrong['msg']}") from None
     cluster.prepare_environment()
-    with _history() as past:
+    with opened() as past:
         state = steps.take(past, case, wanted, By(actor=by or settings.whoami), at=datetime.now(UTC))
     mirror(settings)
     terminal.console.print(f"[green]✓[/] [bold]{case.name}[/]: {escape(roles_told(state))}", soft_wrap=True)
-
-
-@contextmanager
-def _history() -> Iterator[History]:
-    settings = Settings()
-    with closing(Ledger.open(settings)) as ledger:
-        yield History.of(settings, ledger)
-
-
-def _print_line(line: Mapping[str, Any]) -> None:
-    who = f"{line['actor']}{' with key ' + line['key_id'] if line['key_id'] else ''}"
-    terminal.out.print(
-        f"{line['number']:>5}  {line['at'][:19]}  [bold]{line['act']}[/] {line['to_version'] or ''}  {escape(who)}: "
-        f"{escape(line['why'])}", soft_wrap=True,
-    )  # fmt: skip
 
 
 def _opened() -> "tuple[Any, Settings]":

@@ -9,7 +9,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from benchmarks import clients
+from benchmarks import clients, sequential
 from benchmarks.load import load
 from benchmarks.preprocessing import with_pandas
 from benchmarks.report import Bar
@@ -77,3 +77,8 @@ def test_the_figures_stand_beside_what_is_asked_of_them() -> None:
     assert Bar(says="", value=1.0, unit="×", least=1.0).met
     assert not Bar(says="", value=0.99, unit="×", least=1.0).met
     assert not Bar(says="", value=151, unit="ms", most=150).met
+
+
+def test_the_judge_s_simulation_finds_a_large_drop_and_no_difference() -> None:
+    assert sequential.canary(1, 3000, 0.0, labels=True) == ""
+    assert "recall lost" in sequential.canary(1, 3000, 0.2, labels=True)

@@ -43,8 +43,6 @@ def registered(registry: Registry, package: ModelPackage, tmp_path_factory: pyte
 def test_the_alias_names_the_champion(registry: Registry, package: ModelPackage, registered: str) -> None:
     assert registered == "v1"
     assert registry.aliased(package.case, "champion") == "v1"
-    registry.alias(package.case, "champion", None)
-    assert registry.aliased(package.case, "champion") is None
 
 
 def test_a_fetched_version_is_the_package_that_was_registered(
@@ -82,3 +80,13 @@ def test_the_registered_model_is_a_plain_mlflow_model(home: Settings, package: M
     np.testing.assert_array_equal(model.predict(frame)["score"].to_numpy(), expected)
     with pytest.raises(mlflow.exceptions.MlflowException, match="schema"):
         model.predict(frame.drop(columns=[spec.wire for spec in package.case.fields if spec.required]))
+
+
+def test_an_alias_is_moved_and_taken_away(settings: Settings, package: ModelPackage, tmp_path: Path) -> None:
+    registry = Registry(settings)
+    run = registry.start_run(package.case, "search", params={}, tags={})
+    for number in (1, 2):
+        registry.register(package.case, run, package.save(tmp_path / str(number)))
+    for version in ("v1", "v2", None, None):
+        registry.alias(package.case, "champion", version)
+        assert registry.aliased(package.case, "champion") == version
