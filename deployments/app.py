@@ -52,7 +52,7 @@ class Door(Strict):
         max_group: rows that travel to the model together.
         groups_in_flight: groups on their way at once; requests that come meanwhile form the next group. Two keep two
             cores busy; more make smaller groups, each of which pays the hops (docs/performance.md). With more
-            replicas of the model than two, let as many groups fly.
+            replicas of the model than two, let as many groups fly. Of each version that answers.
         max_waiting: rows that may wait; beyond, the answer is 503 with Retry-After at once.
         max_wait_s: the same where rows would wait longer than this, by how long the last groups took.
         cache_seconds: how long the score of a row is remembered (S2-09); 0: not at all.

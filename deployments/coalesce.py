@@ -44,12 +44,13 @@ class Coalescer:
 
     Nobody waits for a later request: there is no timer, only a bounded number of groups in flight. First come,
     first served; a group holds one lane. If a group fails it is halved and tried again, so that a poisoned row
-    fails alone; but only a few times, so that a broken pipeline is not asked again for each request.
+    fails alone; but only a few times, so that a broken pipeline is not asked again for each request. A group that has
+    not come back after `patience_s` has failed, and its place is free again.
     """
 
     def __init__(
         self, send: Send, *, max_group: int, max_explained: int, groups_in_flight: int, max_waiting: int,
-        max_wait_s: float = inf, answered: Callable[[int], None] = lambda _: None,
+        max_wait_s: float = inf, patience_s: float = inf, answered: Callable[[int], None] = lambda _: None,
     ):  # fmt: skip
         self._send = send
         self._answered = answered
@@ -57,6 +58,7 @@ class Coalescer:
         self._places = groups_in_flight
         self._max_waiting = max_waiting
         self._max_wait_s = max_wait_s
+        self._patience_s = None if patience_s == inf else patience_s
         self._queue: deque[_Waiting] = deque()
         # By kind, explained or not: rows that wait, and how long a group takes, the last ones counting most.
         self._rows = {False: 0, True: 0}
@@ -134,6 +136,8 @@ class Coalescer:
             tries += 1
             try:
                 await self._score(part)
+            except TimeoutError as error:  # whatever they were, halves of them would hang too
+                _fail(part, error)
             except asyncio.CancelledError:
                 _fail(part, ConnectionError("the hand-off was cancelled"))
             except Exception as error:  # noqa: BLE001 - whatever it was, each waiting client must hear of it
@@ -147,7 +151,8 @@ class Coalescer:
         if not group:
             return
         lane, began = group[0].lane, perf_counter()
-        scores = await self._send(lane, [row for waiting in group for row in waiting.rows])
+        async with asyncio.timeout(self._patience_s):
+            scores = await self._send(lane, [row for waiting in group for row in waiting.rows])
         took = perf_counter() - began
         before = self._group_s.get(lane.why, took)
         self._group_s[lane.why] = before + LATEST * (took - before)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,7 +55,7 @@ class Endpoint:
     """
 
     def __init__(
-        self, case: UseCase, coalescer: Coalescer, releases: Releases, cache: Cache, recorder: Recorder, *,
+        self, case: UseCase, way: Callable[[], Coalescer], releases: Releases, cache: Cache, recorder: Recorder, *,
         shadows: Shadows | None = None, patience_s: float = REHEARSAL_SECONDS,
     ):  # fmt: skip
         self.case = case
@@ -68,7 +68,8 @@ class Endpoint:
         self._cards: dict[str, dict[str, Any]] = {}
         self._breakers: dict[str, Breaker] = {}
         self._wanted: ReleaseState | None = None
-        self._coalescer = coalescer
+        self._way = way
+        self._coalescers: dict[str, Coalescer] = {}
         self._releases = releases
         self._patience_s = patience_s
         self._secret = recorder.id_key.derived(PURPOSE)[0]
@@ -117,7 +118,8 @@ class Endpoint:
         Raises:
             Overloaded: not one more row could wait.
         """
-        self._coalescer.refuse_beyond(1)
+        if self.version is not None:
+            self.coalescer(self.version).refuse_beyond(1)
 
     async def score(self, lane: Lane, rows: list[dict[str, Any]], *, further: bool = False) -> Scores:
         """Scores by the lane's version, which travels with the rows; `further` ones of a request are not turned away.
@@ -131,7 +133,7 @@ class Endpoint:
             raise self.mute()
         try:
             async with asyncio.timeout(self._patience_s):
-                scores = await self._coalescer.submit(lane, rows, further=further)
+                scores = await self.coalescer(lane.version).submit(lane, rows, further=further)
         except Overloaded:
             raise
         except Exception as error:
@@ -146,6 +148,12 @@ class Endpoint:
         if version not in self._breakers:
             self._breakers[version] = Breaker()
         return self._breakers[version]
+
+    def coalescer(self, version: str) -> Coalescer:
+        """Each version has its own, so that one that hangs stands in nobody's way."""
+        if version not in self._coalescers:
+            self._coalescers[version] = self._way()
+        return self._coalescers[version]
 
     def unready(self) -> NotReady:
         """Why there is no answer."""
@@ -176,6 +184,7 @@ class Endpoint:
         spec = self.case.by_alias
         cohorts = {spec[name].name: values for name, values in state.cohorts.items() if name in spec}
         self.state = replace(state, cohorts=cohorts)
+        self._coalescers = {name: one for name, one in self._coalescers.items() if name in state.versions}
 
     async def _look(self) -> bool:
         """Whether all is well."""
@@ -216,7 +225,7 @@ class Endpoint:
     async def _rehearse(self, version: str) -> None:
         rows = scoring.validate(self.case, self.case.sample(REHEARSAL_ROWS, seed=0))
         async with asyncio.timeout(REHEARSAL_SECONDS):
-            await self._coalescer.apart(Lane(version), rows.values)
+            await self.coalescer(version).apart(Lane(version), rows.values)
 
     def _refuse(self, version: str, error: Exception) -> None:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -66,7 +67,7 @@ class Ingress:
             ledger=ledger,
             chain=Chain.of(settings),
             privacy=Privacy(settings, ledger),
-            history=History.of(settings, ledger),
+            history=History.of(settings, ledger, load=False),
             nightly=Nightly(ledger=ledger, after_s=door["fallback_after_s"], hours=door["nightly_hours"]),
             board=board,
             doorkeeper=doorkeeper,
@@ -116,14 +117,15 @@ class EndpointMaker:
         """One use case's."""
         case, door, send = usecases.get(name), self._door, _way(pipeline)
         recorder = Recorder.of(case, self._settings)
-        limits = {limit: door[limit] for limit in LIMITS}
+        limits = {**{limit: door[limit] for limit in LIMITS}, "patience_s": door["answer_seconds"]}
+        way = partial(Coalescer, send, answered=self._scribe.expect, **limits)
         cache = Cache(recorder, seconds=door["cache_seconds"], rows=door["cache_rows"], shared=self._shared)
         beside = Coalescer(
             at_leisure(send), max_group=SHADOW_GROUP, max_explained=1, groups_in_flight=1,
-            max_waiting=door["shadow_rows"],
+            max_waiting=door["shadow_rows"], patience_s=door["answer_seconds"],
         )  # fmt: skip
         return Endpoint(
-            case, Coalescer(send, answered=self._scribe.expect, **limits), self._releases, cache, recorder,
+            case, way, self._releases, cache, recorder,
             shadows=Shadows(case, recorder, beside, self._scribe.spool, self._meter.shadowed),
             patience_s=door["answer_seconds"],
         )  # fmt: skip

@@ -26,13 +26,18 @@ Step = Callable[[ReleaseState], ReleaseState]
 class History:
     """One installation's."""
 
-    def __init__(self, ledger: Ledger, releases: Releases, chain: Chain):
-        self._ledger, self._releases, self._chain = ledger, releases, chain
+    def __init__(self, ledger: Ledger, releases: Releases, chain: Chain, *, load: bool = True):
+        self._ledger, self._releases, self._chain, self._load = ledger, releases, chain, load
 
     @classmethod
-    def of(cls, settings: Settings, ledger: Ledger) -> "History":
-        """With this installation's packages and secrets."""
-        return cls(ledger, Releases(settings.packages), Chain.of(settings))
+    def of(cls, settings: Settings, ledger: Ledger, *, load: bool = True) -> "History":
+        """With this installation's packages and secrets.
+
+        Args:
+            load: prove a version by its smoke rows before it takes a role; else by its bytes alone, where the libraries
+                that score must not be loaded and replicas prove it anyway.
+        """
+        return cls(ledger, Releases(settings.packages), Chain.of(settings), load=load)
 
     def state(self, case: UseCase) -> ReleaseState:
         """As the newest line has it; before the first, as the package store does.
@@ -134,7 +139,7 @@ class History:
         """Whatever is to answer must load and give its smoke rows their scores, before it is asked by anybody."""
         for role, version in new.roles.items():
             if before.roles.get(role) != version:
-                self._releases.load(case, version)
+                (self._releases.load if self._load else self._releases.verify)(case, version)
 
     def _begun(self, connection: sa.Connection, case: UseCase) -> tuple[int, ReleaseState]:
         """The next number, and with it the right to write: nobody else gets one until the transaction ends. Where the

@@ -156,7 +156,8 @@ class ReleaseState:
         return replace(self, champion=self.previous, previous=None)
 
     def _without_challenger(self) -> "ReleaseState":
-        return replace(self, challenger=None, share=0.0, cohorts={}, paused=False, release=0, since="")
+        since = self.since if self.shadow else ""
+        return replace(self, challenger=None, share=0.0, cohorts={}, paused=False, release=0, since=since)
 
     def _refuse_without_challenger(self) -> None:
         if self.challenger is None:

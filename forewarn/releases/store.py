@@ -117,6 +117,14 @@ class Releases:
         content = json.dumps(package.manifest(self.folder(case, version)), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
+    def verify(self, case: UseCase, version: str) -> None:
+        """Every byte of an admitted version.
+
+        Raises:
+            NotFound, PackageDamaged.
+        """
+        package.verify(self.folder(case, version))
+
     def load(self, case: UseCase, version: str) -> ModelPackage:
         """An admitted version, verified and ready to score.
 

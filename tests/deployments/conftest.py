@@ -49,7 +49,7 @@ def endpoint_of(package: ModelPackage, settings: Settings) -> Endpoint:
     coalescer = Coalescer(send, max_group=1000, max_explained=100, groups_in_flight=2, max_waiting=2000)
     recorder = Recorder.of(package.case, settings)
     cache = Cache(recorder, seconds=0, rows=0)
-    endpoint = Endpoint(package.case, coalescer, Releases(settings.packages), cache, recorder)
+    endpoint = Endpoint(package.case, lambda: coalescer, Releases(settings.packages), cache, recorder)
     stand(endpoint, package)
     return endpoint
 

@@ -103,7 +103,7 @@ def endpoint_of(case: UseCase, send: Send, releases: Releases) -> Endpoint:
     coalescer = Coalescer(send, max_group=9, max_explained=9, groups_in_flight=1, max_waiting=99)
     key = IdKey(bytes(32))
     recorder = Recorder(case, key, Seal(key.derived("tests")))
-    return Endpoint(case, coalescer, releases, Cache(recorder, seconds=0, rows=0), recorder)
+    return Endpoint(case, lambda: coalescer, releases, Cache(recorder, seconds=0, rows=0), recorder)
 
 
 async def until(condition: Callable[[], bool]) -> None:

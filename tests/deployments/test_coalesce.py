@@ -161,6 +161,21 @@ def test_a_broken_pipeline_is_not_asked_again_for_every_request() -> None:
     run(story)
 
 
+def test_a_group_that_does_not_come_back_leaves_its_place_to_the_next() -> None:
+    async def story(pipeline: Pipeline) -> None:
+        endpoint = Coalescer(
+            pipeline, max_group=100, max_explained=10, groups_in_flight=1, max_waiting=1000, patience_s=0.05
+        )
+        first, second = await asked(endpoint, 1, 2), await asked(endpoint, 3)
+        with pytest.raises(TimeoutError):
+            await first
+        pipeline.open.set()
+        assert list((await second).values) == [3]
+        assert pipeline.groups == [[1, 2], [3]], "halves of what hangs would hang too"
+
+    run(story)
+
+
 def test_beyond_the_limit_the_answer_is_no_at_once() -> None:
     async def story(pipeline: Pipeline) -> None:
         endpoint = coalescer(pipeline, max_waiting=3)

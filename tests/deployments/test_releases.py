@@ -1,6 +1,7 @@
 """Who answers whom, who answers where a version cannot, and releases over HTTP; everything real but Ray."""
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -37,10 +38,13 @@ class Pipeline:
         self.packages = {version: replace(fitted(CASE, seed=seed), version=version) for seed, version in
                          ((1, "v1"), (2, "v2"), (3, "v3"))}  # fmt: skip
         self.down: set[str] = set()
+        self.hanging: set[str] = set()
         self.asked: Counter[str] = Counter()
 
     async def __call__(self, lane: Lane, rows: list[dict[str, Any]]) -> Scores:
         self.asked[lane.version] += 1
+        if lane.version in self.hanging:
+            await asyncio.Event().wait()
         if lane.version in self.down:
             raise ConnectionError("the replica is gone")
         return scoring.score(self.packages[lane.version], rows, why=lane.why)
@@ -51,13 +55,15 @@ def pipeline(house: House, settings: Settings) -> Iterator[Pipeline]:
     """Behind the endpoint of one use case, which the others' tests get back as it was."""
     admitted(settings, CASE, "v1", "v2", "v3")
     made, endpoint = Pipeline(), house.endpoints["attrition"]
-    kept = endpoint._coalescer, endpoint._releases, endpoint.shadows, endpoint._patience_s
+    kept = endpoint._way, endpoint._releases, endpoint.shadows, endpoint._patience_s
     limits = {"max_group": 100, "max_explained": 20, "groups_in_flight": 2, "max_waiting": 5000}
-    endpoint._coalescer, endpoint._releases = Coalescer(made, **limits), house.history._releases
+    endpoint._way, endpoint._coalescers = lambda: Coalescer(made, **limits), {}
+    endpoint._releases = house.history._releases
     slow = Coalescer(at_leisure(made), max_group=64, max_explained=1, groups_in_flight=1, max_waiting=500)
     endpoint.shadows = Shadows(CASE, endpoint.recorder, slow, house.spool, house.meter.shadowed)
     yield made
-    endpoint._coalescer, endpoint._releases, endpoint.shadows, endpoint._patience_s = kept
+    endpoint._way, endpoint._releases, endpoint.shadows, endpoint._patience_s = kept
+    endpoint._coalescers = {}
 
 
 def roles(house: House, pipeline: Pipeline, **state: Any) -> Endpoint:
@@ -188,19 +194,29 @@ def test_a_version_that_is_too_slow_counts_as_one_that_does_not_answer(
     client: TestClient, house: House, pipeline: Pipeline
 ) -> None:
     endpoint = roles(house, pipeline, previous="v2")
-    real = endpoint._coalescer._send
-
-    async def hanging(lane: Lane, rows: list[dict[str, Any]]) -> Scores:
-        if lane.version == "v1":
-            await asyncio.Event().wait()
-        return await real(lane, rows)
-
-    endpoint._coalescer._send, endpoint._patience_s = hanging, 0.1
+    pipeline.hanging, endpoint._patience_s = {"v1"}, 0.1
     assert asked(client, 7)["served_from"] == "previous"
 
 
+def test_a_challenger_that_hangs_stands_in_nobody_else_s_way(
+    client: TestClient, house: House, pipeline: Pipeline
+) -> None:
+    endpoint = roles(house, pipeline, challenger="v2", share=50, release=5)
+    endpoint._patience_s = 1.0
+    pipeline.hanging = {"v2"}
+    rows = [{**ROW, "EmployeeNumber": number} for number in range(40)]
+    told = client.post("/v1/attrition/batch", json=rows).json()["predictions"]
+    assert {(one["model_version"], one.get("instead_of")) for one in told} == {("v1", None), ("v1", "v2")}
+
+
 def shadows_of(house: House, rows: int) -> list[dict[str, Any]]:
-    until(lambda: len([one for one in written_down(house) if one["shadow_of"]]) >= rows, seconds=5, what="shadows")
+    """Once they are counted they are written down; to turn the spool meanwhile would be in the loop's way."""
+
+    def counted() -> float:
+        found = re.findall(rb'forewarn_shadow_rows_total{result="(?:scored|failed)".*} (\S+)', house.meter.page())
+        return sum(map(float, found))
+
+    until(lambda: counted() >= rows, seconds=5, what="shadows")
     return [one for one in written_down(house) if one["shadow_of"]]
 
 

@@ -43,6 +43,12 @@ def test_a_shadow_that_is_started_or_promoted_is_no_shadow_any_more() -> None:
     assert state.shadowed(None, since=SINCE).roles == {"champion": "v1"}
 
 
+def test_a_shadow_goes_on_when_the_challenger_is_gone() -> None:
+    both = canary().shadowed("v3", since="2026-11-28T09:00:00.000000Z")
+    for state in (both.promoted("v2"), both.rolled_back()):
+        assert (state.shadow, state.since) == ("v3", SINCE)
+
+
 @pytest.mark.parametrize(
     ("step", "says"),
     [
