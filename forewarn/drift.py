@@ -1,10 +1,21 @@
-"""The rows a model learned on, frozen as pure numbers: what later rows are compared with."""
+"""The rows a model learned on, frozen as pure numbers, and later rows held against them: what moved, and not by chance?
+
+The population stability index of two histograms over the same bins (Lewis 1994) is (1/n + 1/N) times a chi-square of as
+many degrees as there are bins less one, where nothing has moved (Yurdakul & Naranjo 2020): of 50 rows nine windows in
+ten exceed the usual 0.1. So a limit is never below what chance reaches on a window of that size, over all fields
+together once in a hundred windows.
+"""
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import chi2_contingency, gamma
 
 from forewarn.fields import FieldSpec, Row
 from forewarn.tasks import Vector
@@ -13,6 +24,70 @@ from forewarn.usecase import UseCase
 BINS = 10
 # Text of fewer different words than this is a group, such as a gender, that fairness checks will ask for.
 MOST_WORDS = 12
+# S2-52.
+WATCH, DRIFT = 0.1, 0.25
+# How often chance alone may raise anything, per window, over all fields together.
+FALSE_ALARMS = 0.01
+DRAWS = 2000
+# Half a row in each bin, instead of the 1e-4 that makes one empty bin of a small window an alarm.
+HALF = 0.5
+MISSING, NEW, ANY = "(missing)", "(new)", "(any)"
+# Shares of a window that are told as broken expectations.
+MOST_NEW, MOST_MISSING, MOST_BEYOND = 0.01, 0.05, 0.02
+
+Level = Literal["none", "watch", "drift"]
+Counts = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """One field of a window beside its reference.
+
+    Attributes:
+        psi: population stability index; js: Jensen–Shannon divergence in bits, 0 to 1.
+        ks: largest distance of the two distribution functions at the bins' edges; of numbers only.
+        p: of a chi-square test that both are draws of one distribution.
+        floor: the index that chance reaches on such a window once in so many that `FALSE_ALARMS` holds over all fields.
+        importance: the field's share of what moves the score.
+        bins: names of the bins; expected, found: share of the reference, and of the window, in each.
+        broken: expectations of the field that the window breaks, in words.
+    """
+
+    field: str
+    kind: str
+    psi: float
+    js: float
+    ks: float | None
+    p: float
+    floor: float
+    importance: float
+    level: Level
+    bins: tuple[str, ...]
+    expected: tuple[float, ...]
+    found: tuple[float, ...]
+    broken: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A window of rows beside a reference."""
+
+    rows: int
+    reference_rows: int
+    fields: tuple[Shift, ...]
+    score: Shift
+
+    @property
+    def moved(self) -> tuple[Shift, ...]:
+        """What has moved, the most important first; at last the score, which follows them."""
+        found = sorted(self.fields, key=lambda one: -one.psi * (one.importance + 0.01))
+        return tuple(one for one in (*found, self.score) if one.level != "none")
+
+    @property
+    def level(self) -> Level:
+        """The highest of all."""
+        levels = {one.level for one in (*self.fields, self.score)}
+        return "drift" if "drift" in levels else "watch" if "watch" in levels else "none"
 
 
 def profile(case: UseCase, rows: Sequence[Row], scores: Vector) -> dict[str, Any]:
@@ -25,15 +100,152 @@ def profile(case: UseCase, rows: Sequence[Row], scores: Vector) -> dict[str, Any
     return {
         "rows": len(rows),
         "fields": {spec.wire: _field(spec, [row[spec.name] for row in rows]) for spec in specs},
-        "score": _number([float(score) for score in scores]),
+        "score": _profiled_numbers([float(score) for score in scores]),
     }
 
 
+def compare(
+    case: UseCase, reference: Mapping[str, Any], rows: Sequence[Row], scores: Vector, importance: Mapping[str, float]
+) -> Comparison:
+    """Validated rows and their scores beside a package's reference.
+
+    Args:
+        importance: raw field → its mean absolute contribution, as the package's evidence has it.
+    """
+    whole = sum(importance.values()) or 1.0
+    specs = [spec for spec in case.fields if spec.wire in reference["fields"]]
+    columns = {spec.wire: [row[spec.name] for row in rows] for spec in specs}
+    shift = partial(_shift, level=FALSE_ALARMS / (len(columns) + 1), independent=_independent(case, rows))
+    told = [
+        shift(name, reference["fields"][name], values, importance.get(name, 0.0) / whole)
+        for name, values in columns.items()
+    ]
+    score = shift("score", reference["score"], scores.tolist(), 1.0)
+    return Comparison(rows=len(rows), reference_rows=reference["rows"], fields=tuple(told), score=score)
+
+
+def is_alarm(windows: Sequence[bool], *, least: int = 2, of: int = 3) -> bool:
+    """Whether the newest window has moved, and at least so many of the last ones: one odd week is no alarm."""
+    return bool(windows) and windows[-1] and sum(windows[-of:]) >= least
+
+
+def _independent(case: UseCase, rows: Sequence[Row]) -> int:
+    """Rows of one subject say the same of whatever is the subject's own: of those only the subjects count."""
+    named = [row[case.key] for row in rows if case.key and row[case.key] is not None]
+    return len(rows) if len(named) < len(rows) else len(set(named))
+
+
+def _shift(
+    name: str, known: Mapping[str, Any], values: Sequence[Any], importance: float, *, level: float, independent: int
+) -> Shift:
+    histogram = _numbers if known["kind"] == "number" else _categories
+    bins, before, now = histogram(known, values)
+    expected, found = _smoothed(before), _smoothed(now)
+    psi, floor = _psi(expected, found), noise(before, independent, level)
+    stands = WATCH if psi <= DRIFT else DRIFT
+    return Shift(
+        field=name,
+        kind=known["kind"],
+        psi=psi,
+        js=_js(expected, found),
+        ks=float(np.abs(np.cumsum(expected - found)[:-1]).max()) if known["kind"] == "number" else None,
+        p=_p(before, now),
+        floor=floor,
+        importance=importance,
+        level="none" if psi <= max(WATCH, floor) else "watch" if stands == WATCH else "drift",
+        bins=tuple(bins),
+        expected=tuple(expected.tolist()),
+        found=tuple(found.tolist()),
+        broken=tuple(_broken(known, values)),
+    )
+
+
+def noise(before: Counts, rows: int, level: float) -> float:
+    """The index that a window of so many rows exceeds with this chance where nothing has moved.
+
+    Drawn from what the reference's counts leave open of the true shares (Dirichlet), then from those (multinomial); the
+    far tail by a gamma distribution of the draws' mean and variance. Seeded: the same window has the same limit.
+    """
+    if not rows:
+        return float("inf")
+    random = np.random.default_rng(0)
+    drawn = random.multinomial(rows, random.dirichlet(before + HALF, size=DRAWS)).astype(float)
+    index = _psi(_smoothed(before), _smoothed(drawn))
+    mean, variance = float(index.mean()), float(index.var())
+    return float(gamma.isf(level, mean**2 / variance, scale=variance / mean)) if variance else mean
+
+
+def _numbers(known: Mapping[str, Any], values: Sequence[Any]) -> tuple[list[str], Counts, Counts]:
+    """The reference's own bins, with open tails, and one for what is missing."""
+    edges = np.array(known["edges"])
+    present = np.array([value for value in values if value is not None], dtype=float)
+    counts = np.bincount(np.searchsorted(edges, present, side="right"), minlength=len(known["counts"]))
+    told = [f"{value:.4g}" for value in edges]
+    names = [f"< {told[0]}", *(f"{low} – {high}" for low, high in pairwise(told)), f"≥ {told[-1]}"]
+    names = names if told else ["all"]
+    before = np.array([*known["counts"], known["missing"]], dtype=float)
+    return [*names, MISSING], before, np.array([*counts, len(values) - len(present)], dtype=float)
+
+
+def _categories(known: Mapping[str, Any], values: Sequence[Any]) -> tuple[list[str], Counts, Counts]:
+    """A bin a level of the reference, one for levels that it has not, one for what is missing."""
+    levels = list(known["counts"])
+    told = [MISSING if value is None else str(value) for value in values]
+    any_text = levels == [ANY]
+    told = [ANY if any_text and value != MISSING else value if value in {*levels, MISSING} else NEW for value in told]
+    names = [*levels, NEW, MISSING]
+    before = np.array([*known["counts"].values(), 0, known["missing"]], dtype=float)
+    return names, before, np.array([told.count(name) for name in names], dtype=float)
+
+
+def _broken(known: Mapping[str, Any], values: Sequence[Any]) -> list[str]:
+    """Missing values, unknown levels, values beyond the reference's range, values of another type."""
+    n = max(len(values), 1)
+    missing, before = sum(value is None for value in values) / n, known["missing"] / max(_size(known), 1)
+    found = [f"{missing:.0%} is missing, {before:.0%} was"] if missing > before + MOST_MISSING else []
+    present = [value for value in values if value is not None]
+    if known["kind"] == "number" and "low" in known:
+        beyond = sum(not known["low"] <= value <= known["high"] for value in present) / n
+        found += [f"{beyond:.0%} lies beyond {known['low']:g} to {known['high']:g}"] if beyond > MOST_BEYOND else []
+    elif known["kind"] != "number" and list(known["counts"]) != [ANY]:
+        new = sum(str(value) not in known["counts"] for value in present) / n
+        found += [f"{new:.0%} has a level that there was not"] if new > MOST_NEW else []
+    return found
+
+
+def _size(known: Mapping[str, Any]) -> int:
+    counts = known["counts"]
+    return int(sum(counts.values() if isinstance(counts, dict) else counts)) + int(known["missing"])
+
+
+def _smoothed(counts: Counts) -> Counts:
+    told: Counts = (counts + HALF) / (counts.sum(axis=-1, keepdims=True) + HALF * counts.shape[-1])
+    return told
+
+
+def _psi(expected: Counts, found: Counts) -> Any:
+    index = ((found - expected) * np.log(found / expected)).sum(axis=-1)
+    return float(index) if np.ndim(index) == 0 else index
+
+
+def _js(one: Counts, other: Counts) -> float:
+    middle = (one + other) / 2
+    return float((one * np.log2(one / middle) + other * np.log2(other / middle)).sum() / 2)
+
+
+def _p(before: Counts, now: Counts) -> float:
+    table = np.array([before, now])
+    table = table[:, table.sum(axis=0) > 0]
+    if table.shape[1] < 2 or not table.sum(axis=1).all():
+        return 1.0
+    return float(chi2_contingency(table).pvalue)
+
+
 def _field(spec: FieldSpec, values: list[Any]) -> dict[str, Any]:
-    return _number(values) if spec.kind == "number" else _category(spec, values)
+    return _profiled_numbers(values) if spec.kind == "number" else _profiled_levels(spec, values)
 
 
-def _number(values: list[Any]) -> dict[str, Any]:
+def _profiled_numbers(values: list[Any]) -> dict[str, Any]:
     present = np.array([value for value in values if value is not None], dtype=np.float64)
     if not len(present):
         return {"kind": "number", "missing": len(values), "edges": [], "counts": [0]}
@@ -51,10 +263,10 @@ def _number(values: list[Any]) -> dict[str, Any]:
     }
 
 
-def _category(spec: FieldSpec, values: list[Any]) -> dict[str, Any]:
+def _profiled_levels(spec: FieldSpec, values: list[Any]) -> dict[str, Any]:
     counts = Counter(value for value in values if value is not None)
     if spec.kind == "text" and len(counts) > MOST_WORDS:  # these may be names
-        counts = Counter({"(any)": counts.total()})
+        counts = Counter({ANY: counts.total()})
     return {
         "kind": "category",
         "missing": sum(value is None for value in values),

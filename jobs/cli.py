@@ -17,6 +17,7 @@ from jobs import (
     audit,
     cluster,
     compliance,
+    drift,
     evaluate,
     keys,
     machine,
@@ -40,6 +41,7 @@ app.command()(up.down)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(score.score)
+app.command()(drift.drift)
 app.command()(refresh_features.refresh_features)
 app.add_typer(release.app, name="release")
 app.add_typer(keys.app, name="keys")
