@@ -62,6 +62,7 @@ class Door(Strict):
         spool_megabytes: of predictions that wait on disk for the ledger, at most, for each ingress replica; beyond,
             none is answered, for it could not be accounted for.
         answer_seconds: how long a version may take; then whoever comes after it answers.
+        explain_seconds: the same where it is to say why, which some algorithms sample for milliseconds a row.
         fallback_after_s: for how long the champion must not have answered before the nightly scores do; 0: at once.
         nightly_hours: nightly scores that are older are not told.
         shadow_rows: rows that may wait for a shadow; beyond, they are left out.
@@ -80,6 +81,7 @@ class Door(Strict):
     quota_per_minute: int = Field(default=1000, ge=0)
     spool_megabytes: int = Field(default=512, ge=1)
     answer_seconds: float = Field(default=5.0, gt=0, le=20)
+    explain_seconds: float = Field(default=20.0, gt=0, le=20)
     fallback_after_s: float = Field(default=0.0, ge=0)
     nightly_hours: float = Field(default=36.0, gt=0)
     shadow_rows: int = Field(default=2_000, ge=0, lt=MAX_ONGOING)

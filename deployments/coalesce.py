@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 from time import perf_counter
@@ -17,6 +17,9 @@ MAX_TRIES = 16
 # What the latest group counts for in how long one takes.
 LATEST = 0.3
 
+# By kind, explained or not: seconds; None for ever.
+Patience = Mapping[bool, float | None]
+PATIENT: Patience = {False: None, True: None}
 Send = Callable[["Lane", list[dict[str, Any]]], Awaitable[Scores]]
 
 
@@ -45,12 +48,12 @@ class Coalescer:
     Nobody waits for a later request: there is no timer, only a bounded number of groups in flight. First come,
     first served; a group holds one lane. If a group fails it is halved and tried again, so that a poisoned row
     fails alone; but only a few times, so that a broken pipeline is not asked again for each request. A group that has
-    not come back after `patience_s` has failed, and its place is free again.
+    not come back in time (`patience`, in seconds, by kind) has failed, and its place is free again.
     """
 
     def __init__(
         self, send: Send, *, max_group: int, max_explained: int, groups_in_flight: int, max_waiting: int,
-        max_wait_s: float = inf, patience_s: float = inf, answered: Callable[[int], None] = lambda _: None,
+        max_wait_s: float = inf, patience: Patience = PATIENT, answered: Callable[[int], None] = lambda _: None,
     ):  # fmt: skip
         self._send = send
         self._answered = answered
@@ -58,7 +61,7 @@ class Coalescer:
         self._places = groups_in_flight
         self._max_waiting = max_waiting
         self._max_wait_s = max_wait_s
-        self._patience_s = None if patience_s == inf else patience_s
+        self._patience = patience
         self._queue: deque[_Waiting] = deque()
         # By kind, explained or not: rows that wait, and how long a group takes, the last ones counting most.
         self._rows = {False: 0, True: 0}
@@ -151,7 +154,7 @@ class Coalescer:
         if not group:
             return
         lane, began = group[0].lane, perf_counter()
-        async with asyncio.timeout(self._patience_s):
+        async with asyncio.timeout(self._patience[lane.why]):
             scores = await self._send(lane, [row for waiting in group for row in waiting.rows])
         took = perf_counter() - began
         before = self._group_s.get(lane.why, took)

@@ -8,7 +8,7 @@ from typing import Any
 
 from deployments.breaker import Breaker
 from deployments.cache import Cache
-from deployments.coalesce import Coalescer, Lane
+from deployments.coalesce import PATIENT, Coalescer, Lane, Patience
 from deployments.shadows import Shadows
 from forewarn import scoring
 from forewarn.errors import BadInput, ForewarnError, NotReady, Overloaded
@@ -56,7 +56,7 @@ class Endpoint:
 
     def __init__(
         self, case: UseCase, way: Callable[[], Coalescer], releases: Releases, cache: Cache, recorder: Recorder, *,
-        shadows: Shadows | None = None, patience_s: float = REHEARSAL_SECONDS,
+        shadows: Shadows | None = None, patience: Patience = PATIENT,
     ):  # fmt: skip
         self.case = case
         self.cache = cache
@@ -66,12 +66,12 @@ class Endpoint:
         self.refused: dict[str, str] = {}
         self._complained: dict[str, str] = {}
         self._cards: dict[str, dict[str, Any]] = {}
-        self._breakers: dict[str, Breaker] = {}
+        self._breakers: dict[Lane, Breaker] = {}
         self._wanted: ReleaseState | None = None
         self._way = way
         self._coalescers: dict[str, Coalescer] = {}
         self._releases = releases
-        self._patience_s = patience_s
+        self._patience = patience
         self._secret = recorder.id_key.derived(PURPOSE)[0]
         self._probes: set[asyncio.Task[None]] = set()
 
@@ -88,7 +88,7 @@ class Endpoint:
     @property
     def degraded_s(self) -> float:
         """For how long the champion has not answered, in seconds; 0 while it does."""
-        return self.breaker(self.version or "").failing_s
+        return max(self.breaker(Lane(self.version or "", why)).failing_s for why in (False, True))
 
     def split(self, state: ReleaseState, rows: Sequence[Row], *, why: bool, wanted: str = "") -> list[Part]:
         """Which version is to answer which of these rows: the same subject the same one, for the length of a release.
@@ -128,26 +128,26 @@ class Endpoint:
             NotReady: the version cannot answer.
             Overloaded: too many rows are waiting.
         """
-        breaker = self.breaker(lane.version)
+        breaker = self.breaker(lane)
         if breaker.is_open:
             raise self.mute()
         try:
-            async with asyncio.timeout(self._patience_s):
+            async with asyncio.timeout(self._patience[lane.why]):
                 scores = await self.coalescer(lane.version).submit(lane, rows, further=further)
         except Overloaded:
             raise
         except Exception as error:
-            self._failed(lane.version, error)
+            self._failed(lane, error)
             raise self.mute() from error
         breaker.succeeded()
         self.cache.put(lane, rows, scores)
         return scores
 
-    def breaker(self, version: str) -> Breaker:
-        """Whether that version answers."""
-        if version not in self._breakers:
-            self._breakers[version] = Breaker()
-        return self._breakers[version]
+    def breaker(self, lane: Lane) -> Breaker:
+        """Whether that version answers; whether it also explains is another matter."""
+        if lane not in self._breakers:
+            self._breakers[lane] = Breaker()
+        return self._breakers[lane]
 
     def coalescer(self, version: str) -> Coalescer:
         """Each version has its own, so that one that hangs stands in nobody's way."""
@@ -213,19 +213,19 @@ class Endpoint:
     async def _is_good(self, version: str) -> bool:
         """Whether it answers through the whole pipeline, which loads and proves it there."""
         try:
-            await self._rehearse(version)
+            await self._rehearse(Lane(version))
             self._cards[version] = await asyncio.to_thread(self._releases.card, self.case, version)
             self.cache.serves(version, await asyncio.to_thread(self._releases.digest, self.case, version))
         except Exception as error:  # noqa: BLE001 - whatever it is, the others answer
             self._refuse(version, error)
             return False
-        self.breaker(version).succeeded()
+        self.breaker(Lane(version)).succeeded()
         return True
 
-    async def _rehearse(self, version: str) -> None:
+    async def _rehearse(self, lane: Lane) -> None:
         rows = scoring.validate(self.case, self.case.sample(REHEARSAL_ROWS, seed=0))
         async with asyncio.timeout(REHEARSAL_SECONDS):
-            await self.coalescer(version).apart(Lane(version), rows.values)
+            await self.coalescer(lane.version).apart(lane, rows.values)
 
     def _refuse(self, version: str, error: Exception) -> None:
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -244,23 +244,23 @@ class Endpoint:
         """By subject; a row that names nobody by its content, so that asked again it goes the same way."""
         return drawn(self._secret, state.release, self.recorder.subject(row) or self.recorder.digest(row))
 
-    def _failed(self, version: str, error: Exception) -> None:
-        breaker = self.breaker(version)
+    def _failed(self, lane: Lane, error: Exception) -> None:
+        breaker, version = self.breaker(lane), lane.version
         if breaker.is_whole:  # of those that follow in a row nothing new is to be said
             log.warning("%s %s could not score a row: %r", self.case.name, version, error)
         if breaker.failed():
             log.error("%s %s does not answer, and is not asked until it does", self.case.name, version)
-            probe = asyncio.get_running_loop().create_task(self._probe(version))
+            probe = asyncio.get_running_loop().create_task(self._probe(lane))
             self._probes.add(probe)
             probe.add_done_callback(self._probes.discard)
 
-    async def _probe(self, version: str) -> None:
+    async def _probe(self, lane: Lane) -> None:
         """Try it on rows of nobody until it answers."""
-        breaker = self.breaker(version)
+        breaker, version = self.breaker(lane), lane.version
         while breaker.is_open and version in self.state.versions:
             await asyncio.sleep(PROBE_SECONDS)
             try:
-                await self._rehearse(version)
+                await self._rehearse(lane)
             except Exception as error:  # noqa: BLE001 - it does not answer yet
                 log.debug("%s %s: %r", self.case.name, version, error)
             else:

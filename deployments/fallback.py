@@ -75,7 +75,7 @@ async def scored(
             failed, notes = error, notes or {"instead_of": version}
         else:
             return [Said(places=part.places, scores=scores, served_from=route, notes=notes)]
-    if part.route == TESTED or endpoint.breaker(state.champion or "").failing_s < last.after_s:
+    if part.route == TESTED or endpoint.breaker(Lane(state.champion or "", part.lane.why)).failing_s < last.after_s:
         raise failed
     said = await _of_the_night(endpoint, part, mine, last, notes)
     if not said:

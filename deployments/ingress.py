@@ -117,17 +117,18 @@ class EndpointMaker:
         """One use case's."""
         case, door, send = usecases.get(name), self._door, _way(pipeline)
         recorder = Recorder.of(case, self._settings)
-        limits = {**{limit: door[limit] for limit in LIMITS}, "patience_s": door["answer_seconds"]}
+        patience = {False: door["answer_seconds"], True: door["explain_seconds"]}
+        limits = {**{limit: door[limit] for limit in LIMITS}, "patience": patience}
         way = partial(Coalescer, send, answered=self._scribe.expect, **limits)
         cache = Cache(recorder, seconds=door["cache_seconds"], rows=door["cache_rows"], shared=self._shared)
         beside = Coalescer(
             at_leisure(send), max_group=SHADOW_GROUP, max_explained=1, groups_in_flight=1,
-            max_waiting=door["shadow_rows"], patience_s=door["answer_seconds"],
+            max_waiting=door["shadow_rows"], patience=patience,
         )  # fmt: skip
         return Endpoint(
             case, way, self._releases, cache, recorder,
             shadows=Shadows(case, recorder, beside, self._scribe.spool, self._meter.shadowed),
-            patience_s=door["answer_seconds"],
+            patience=patience,
         )  # fmt: skip
 
 

@@ -28,8 +28,8 @@ class Pipeline:
         return Scores(version=lane.version, rule={"threshold": 0.5}, values=values)
 
 
-def coalescer(pipeline: Pipeline, **limits: int) -> Coalescer:
-    usual = {"max_group": 100, "max_explained": 10, "groups_in_flight": 1, "max_waiting": 1000}
+def coalescer(pipeline: Pipeline, **limits: Any) -> Coalescer:
+    usual: dict[str, Any] = {"max_group": 100, "max_explained": 10, "groups_in_flight": 1, "max_waiting": 1000}
     return Coalescer(pipeline, **(usual | limits))
 
 
@@ -164,7 +164,12 @@ def test_a_broken_pipeline_is_not_asked_again_for_every_request() -> None:
 def test_a_group_that_does_not_come_back_leaves_its_place_to_the_next() -> None:
     async def story(pipeline: Pipeline) -> None:
         endpoint = Coalescer(
-            pipeline, max_group=100, max_explained=10, groups_in_flight=1, max_waiting=1000, patience_s=0.05
+            pipeline,
+            max_group=100,
+            max_explained=10,
+            groups_in_flight=1,
+            max_waiting=1000,
+            patience={False: 0.05, True: 1.0},
         )
         first, second = await asked(endpoint, 1, 2), await asked(endpoint, 3)
         with pytest.raises(TimeoutError):

@@ -55,14 +55,14 @@ def pipeline(house: House, settings: Settings) -> Iterator[Pipeline]:
     """Behind the endpoint of one use case, which the others' tests get back as it was."""
     admitted(settings, CASE, "v1", "v2", "v3")
     made, endpoint = Pipeline(), house.endpoints["attrition"]
-    kept = endpoint._way, endpoint._releases, endpoint.shadows, endpoint._patience_s
+    kept = endpoint._way, endpoint._releases, endpoint.shadows, endpoint._patience
     limits = {"max_group": 100, "max_explained": 20, "groups_in_flight": 2, "max_waiting": 5000}
     endpoint._way, endpoint._coalescers = lambda: Coalescer(made, **limits), {}
     endpoint._releases = house.history._releases
     slow = Coalescer(at_leisure(made), max_group=64, max_explained=1, groups_in_flight=1, max_waiting=500)
     endpoint.shadows = Shadows(CASE, endpoint.recorder, slow, house.spool, house.meter.shadowed)
     yield made
-    endpoint._way, endpoint._releases, endpoint.shadows, endpoint._patience_s = kept
+    endpoint._way, endpoint._releases, endpoint.shadows, endpoint._patience = kept
     endpoint._coalescers = {}
 
 
@@ -181,7 +181,7 @@ def test_nobody_waits_for_a_version_that_does_not_answer_until_it_does_again(
     pipeline.down = {"v1"}
     for _ in range(FAILURES):
         assert asked(client, 7)["served_from"] == "previous"
-    assert endpoint.breaker("v1").is_open
+    assert endpoint.breaker(Lane("v1")).is_open
     before = pipeline.asked["v1"]
     assert asked(client, 7)["served_from"] == "previous"
     assert pipeline.asked["v1"] - before <= 3, "only probes ask it now"
@@ -194,7 +194,7 @@ def test_a_version_that_is_too_slow_counts_as_one_that_does_not_answer(
     client: TestClient, house: House, pipeline: Pipeline
 ) -> None:
     endpoint = roles(house, pipeline, previous="v2")
-    pipeline.hanging, endpoint._patience_s = {"v1"}, 0.1
+    pipeline.hanging, endpoint._patience = {"v1"}, {False: 0.1, True: 0.1}
     assert asked(client, 7)["served_from"] == "previous"
 
 
@@ -202,7 +202,7 @@ def test_a_challenger_that_hangs_stands_in_nobody_else_s_way(
     client: TestClient, house: House, pipeline: Pipeline
 ) -> None:
     endpoint = roles(house, pipeline, challenger="v2", share=50, release=5)
-    endpoint._patience_s = 1.0
+    endpoint._patience = {False: 1.0, True: 1.0}
     pipeline.hanging = {"v2"}
     rows = [{**ROW, "EmployeeNumber": number} for number in range(40)]
     told = client.post("/v1/attrition/batch", json=rows).json()["predictions"]
