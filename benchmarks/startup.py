@@ -43,7 +43,7 @@ def arguments(name: str) -> dict[str, list[Any]]:
     from deployments.app import Door  # this, and what `main` imports, must not be in the processes that are measured
     from forewarn import usecases
 
-    door = Door().model_dump()
+    door = {**Door().model_dump(), "replicas": 1}
     ways = dict.fromkeys(usecases.every(), HANDLE)
     return {"Ingress": [door, name, ways], "Preprocessor": [name, HANDLE], "Model": [name]}
 
