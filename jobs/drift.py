@@ -14,16 +14,14 @@ from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import typer
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.table import Table
 
-from forewarn import drift as shifts
 from forewarn import scoring, sources, usecases
-from forewarn.drift import Comparison, Shift
 from forewarn.errors import BadInput
 from forewarn.ledger import windows
 from forewarn.ledger.records import Recorder
@@ -31,6 +29,9 @@ from forewarn.ledger.store import Ledger
 from forewarn.package import ModelPackage
 from forewarn.settings import Settings
 from jobs import evaluate, terminal
+
+if TYPE_CHECKING:
+    from forewarn.drift import Comparison, Shift
 
 HERE = Path(__file__).parent
 ALARM_EXIT = 3
@@ -65,10 +66,12 @@ def drift(
         sys.exit(ALARM_EXIT)
 
 
-def report(package: ModelPackage, found: list[Comparison], now: datetime) -> dict[str, Any]:
+def report(package: ModelPackage, found: "list[Comparison]", now: datetime) -> dict[str, Any]:
     """The newest window, field by field, and which of the fields are an alarm."""
+    from forewarn.drift import is_alarm  # SciPy takes half a second to import
+
     newest = found[-1]
-    alarms = [one.field for one in newest.moved if shifts.is_alarm(_windows(found, one.field), of=WINDOWS, least=LEAST)]
+    alarms = [one.field for one in newest.moved if is_alarm(_windows(found, one.field), of=WINDOWS, least=LEAST)]
     if len(found) == 1:  # a file is a window of its own, and there is none to wait for
         alarms = [one.field for one in newest.moved if one.level == "drift"]
     return {
@@ -88,11 +91,11 @@ def report(package: ModelPackage, found: list[Comparison], now: datetime) -> dic
     }
 
 
-def _told(window: Comparison) -> dict[str, Any]:
+def _told(window: "Comparison") -> dict[str, Any]:
     return {"rows": window.rows, "level": window.level, "moved": [one.field for one in window.moved]}
 
 
-def write(told: dict[str, Any], newest: Comparison, folder: Path) -> list[Path]:
+def write(told: dict[str, Any], newest: "Comparison", folder: Path) -> list[Path]:
     """A page that needs nothing else, and the same as JSON."""
     folder.mkdir(parents=True, exist_ok=True)
     base = folder / f"drift-{told['use_case']}-{told['written'][:10]}"
@@ -104,7 +107,7 @@ def write(told: dict[str, Any], newest: Comparison, folder: Path) -> list[Path]:
     return list(files)
 
 
-def picture(newest: Comparison) -> str:
+def picture(newest: "Comparison") -> str:
     """The fields that moved most, what was expected beside what was found; base64 PNG."""
     import matplotlib as mpl
 
@@ -129,7 +132,7 @@ def picture(newest: Comparison) -> str:
     return b64encode(held.getvalue()).decode()
 
 
-def _of_ledger(package: ModelPackage, settings: Settings, days: float, now: datetime) -> list[Comparison]:
+def _of_ledger(package: ModelPackage, settings: Settings, days: float, now: datetime) -> "list[Comparison]":
     """Windows of so many days, a day apart, the newest last; one of too few rows is none."""
     recorder, length = Recorder.of(package.case, settings), timedelta(days=days)
     found = []
@@ -147,7 +150,7 @@ def _of_ledger(package: ModelPackage, settings: Settings, days: float, now: date
     return found
 
 
-def _of_file(package: ModelPackage, data: str) -> list[Comparison]:
+def _of_file(package: ModelPackage, data: str) -> "list[Comparison]":
     raw = sources.load(data, package.case)
     rows, _ = scoring.sift(package.case, raw)
     if len(rows.values) < MIN_ROWS:
@@ -155,16 +158,18 @@ def _of_file(package: ModelPackage, data: str) -> list[Comparison]:
     return [_compared(package, rows.values, scoring.score(package, rows.values).values)]
 
 
-def _compared(package: ModelPackage, rows: list[Any], scores: Any) -> Comparison:
+def _compared(package: ModelPackage, rows: list[Any], scores: Any) -> "Comparison":
+    from forewarn.drift import compare
+
     importance = package.evidence.get("importance", {})
-    return shifts.compare(package.case, package.reference, rows, scores, importance)
+    return compare(package.case, package.reference, rows, scores, importance)
 
 
-def _windows(found: list[Comparison], field: str) -> list[bool]:
+def _windows(found: "list[Comparison]", field: str) -> list[bool]:
     return [field in {one.field for one in window.moved} for window in found]
 
 
-def _ordered(newest: Comparison) -> list[Shift]:
+def _ordered(newest: "Comparison") -> "list[Shift]":
     """What moved first, the most important of it before the others; then the rest by its index."""
     rest = [one for one in (*newest.fields, newest.score) if one.level == "none"]
     return [*newest.moved, *sorted(rest, key=lambda one: -one.psi)]
