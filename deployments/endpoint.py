@@ -219,7 +219,8 @@ class Endpoint:
         except Exception as error:  # noqa: BLE001 - whatever it is, the others answer
             self._refuse(version, error)
             return False
-        self.breaker(Lane(version)).succeeded()
+        for why in (False, True):
+            self.breaker(Lane(version, why)).succeeded()
         return True
 
     async def _rehearse(self, lane: Lane) -> None:

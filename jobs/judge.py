@@ -31,6 +31,7 @@ from forewarn.usecase import UseCase
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS, DEEP_SECONDS, TRUTH_SECONDS, TELL_HOURS = 5.0, 60.0, 3600.0, 1.0
+RECENT = timedelta(minutes=10)
 BY = By(actor=JUDGE)
 # Outcomes may come so long after they were due.
 LATE_DAYS = 30
@@ -44,11 +45,13 @@ class Judge:
         self._history = History.of(settings, ledger)
 
     def glance(self, case: UseCase, *, at: datetime) -> Verdict | None:
-        """At errors alone: a challenger or shadow that cannot answer loses what it has at once (S2-74)."""
+        """At errors of the last minutes alone: a challenger or shadow that cannot answer loses what it has at once, also
+        where it was well for a day (S2-74).
+        """
         state = self._history.mend(case)
         if not state.since or not (state.challenger or state.shadow):
             return None
-        seen = observed(self._ledger, case, state, at=at, deep=False)
+        seen = observed(self._ledger, case, state, at=at, since=written(at - RECENT), deep=False)
         reason = judge.broken(seen, case.canary)
         return self._act(case, state, seen, Verdict(action="rollback", reasons=(reason,)), at) if reason else None
 

@@ -23,12 +23,19 @@ AT_ONCE = 500
 
 
 def observed(
-    ledger: Ledger, case: UseCase, state: ReleaseState, *, at: datetime, until: str = "", deep: bool = True
+    ledger: Ledger,
+    case: UseCase,
+    state: ReleaseState,
+    *,
+    at: datetime,
+    since: str = "",
+    until: str = "",
+    deep: bool = True,
 ) -> Observed:
     """Of the challenger and the champion since the release began; where there is none, of the shadow.
 
     Args:
-        until: of what came before that only, as `databases.written`.
+        since, until: of what came between these only, as `databases.written`.
         deep: else counts alone are read, in some milliseconds.
 
     Raises:
@@ -36,7 +43,7 @@ def observed(
     """
     mode = "canary" if state.challenger else "shadow"
     one, other = str(state.challenger or state.shadow), str(state.champion)
-    within = [MADE.use_case == case.name, MADE.at >= state.since, MADE.at < (until or written(at))]
+    within = [MADE.use_case == case.name, MADE.at >= max(state.since, since), MADE.at < (until or written(at))]
     with ledger.begin() as connection:
         pairs, lines = _pairs(connection, within, one, other) if deep else (Pairs(), [])
         challenger = _shadow(connection, within, one)

@@ -209,6 +209,21 @@ def test_a_version_that_cannot_answer_is_rolled_back_by_itself_and_cools_down(
     assert take(history, act="start", version="v2", at=NOW + timedelta(hours=49)).challenger == "v2"
 
 
+def test_a_version_that_breaks_after_a_good_day_is_gone_as_soon(
+    ledger: Ledger, history: History, answer: Answer, settings: Settings, releases: Releases
+) -> None:
+    take(history, act="start", version="v2", at=NOW - timedelta(hours=20))
+    for _ in range(700):
+        answer("v2", "challenger", at=NOW - timedelta(hours=10))
+    for _ in range(60):
+        answer("v1", "champion", instead_of="v2")
+        answer("v1", "champion")
+    verdict = Judge(settings, ledger).glance(CASE, at=NOW + timedelta(seconds=1))
+    assert verdict
+    assert "60 of 60 rows" in verdict.why
+    assert releases.state(CASE).challenger is None
+
+
 def busy(answer: Answer, rows: int, *, at: datetime) -> None:
     rng = np.random.default_rng(0)
     for score in rng.random(rows).tolist():
