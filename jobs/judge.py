@@ -45,8 +45,8 @@ class Judge:
         self._history = History.of(settings, ledger)
 
     def glance(self, case: UseCase, *, at: datetime) -> Verdict | None:
-        """At errors of the last minutes alone: a challenger or shadow that cannot answer loses what it has at once, also
-        where it was well for a day (S2-74).
+        """At errors of the last minutes alone: a challenger or shadow that cannot answer loses what it has at once,
+        even after a good day (S2-74).
         """
         state = self._history.mend(case)
         if not state.since or not (state.challenger or state.shadow):

@@ -1,6 +1,6 @@
 """The history of releases, what may be asked of it, and the judge's acts, on both databases."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
@@ -32,7 +32,7 @@ pytest_plugins = ["tests.servers"]
 CASE = usecases.get("attrition")
 BY_RULE = usecases.get("churn")
 LATER = NOW + timedelta(hours=25)
-Answer = Callable[..., str]
+Answer = Callable[..., list[str]]
 
 
 @pytest.fixture
@@ -133,14 +133,18 @@ def answer(ledger: Ledger, settings: Settings) -> Answer:
     numbers = count(1)
 
     def made(
-        version: str, route: str, *, at: datetime = NOW, subject: str = "", score: float = 0.4, **more: Any
-    ) -> str:
-        row = {spec.name: None for spec in CASE.fields} | {CASE.key: subject or None}
-        told = {"prediction_id": f"{next(numbers):032}", "probability": score, "event": score > 0.3,
-                "risk_level": "high", "model_version": version, "served_from": route, **more}  # fmt: skip
-        line = Recorder.of(CASE, settings).line(row, told, Circumstances(key_id="k", at=written(at)), latency_ms=5.0)
-        shipper.record(ledger, [orjson.dumps(line)])
-        return str(line["id"])
+        version: str, route: str, *, at: datetime = NOW, scores: Sequence[float] = (0.4,), **more: Any
+    ) -> list[str]:
+        row = {spec.name: None for spec in CASE.fields}
+        beside, about = more.pop("shadow_of", None), Circumstances(key_id="k", at=written(at))
+        lines = []
+        for place, score in enumerate(scores):
+            told = {"prediction_id": f"{next(numbers):032}", "probability": score, "event": score > 0.3,
+                    "risk_level": "high", "model_version": version, "served_from": route,
+                    "shadow_of": beside and beside[place], **more}  # fmt: skip
+            lines.append(Recorder.of(CASE, settings).line(row, told, about, latency_ms=5.0))
+        shipper.record(ledger, [orjson.dumps(line) for line in lines])
+        return [str(line["id"]) for line in lines]
 
     return made
 
@@ -149,11 +153,10 @@ def test_each_version_s_rows_are_counted_once_and_only_what_was_drawn(
     ledger: Ledger, history: History, answer: Answer
 ) -> None:
     take(history, act="start", version="v2", share=10, at=NOW - timedelta(hours=1))
-    for _ in range(3):
-        answer("v1", "champion")
-    mine = [answer("v2", "challenger", score=0.5) for _ in range(2)]
+    answer("v1", "champion", scores=[0.4] * 3)
+    mine = answer("v2", "challenger", scores=[0.5] * 2)
     answer("v1", "champion", instead_of="v2")
-    answer("v1", "shadow", shadow_of=mine[0], score=0.2)
+    answer("v1", "shadow", shadow_of=mine[:1], scores=[0.2])
     answer("v2", "override")
     answer("v2", "cache")
     answer("v1", "champion", at=NOW - timedelta(hours=2))
@@ -170,9 +173,8 @@ def test_outcomes_are_joined_to_what_both_have_said(
     ledger: Ledger, history: History, answer: Answer, settings: Settings
 ) -> None:
     take(history, act="shadow", version="v2", at=NOW - timedelta(hours=1))
-    ids = [answer("v1", "champion", score=score) for score in (0.1, 0.9)]
-    for one, score in zip(ids, (0.2, 0.8), strict=True):
-        answer("v2", "shadow", shadow_of=one, score=score)
+    ids = answer("v1", "champion", scores=(0.1, 0.9))
+    answer("v2", "shadow", shadow_of=ids, scores=(0.2, 0.8))
     key = Recorder.of(CASE, settings).id_key
     read = [outcomes.read(CASE, key, {"prediction_id": one, "outcome": "Yes"}, at=NOW) for one in ids[:1]]
     outcomes.record(ledger, CASE, read, key_id="k", at=NOW)
@@ -187,12 +189,9 @@ def test_a_version_that_cannot_answer_is_rolled_back_by_itself_and_cools_down(
     ledger: Ledger, history: History, answer: Answer, settings: Settings, releases: Releases
 ) -> None:
     take(history, act="start", version="v2", at=NOW - timedelta(minutes=1))
-    for number in range(60):
-        failed = number % 3 == 0
-        answer(
-            "v1" if failed else "v2", "champion" if failed else "challenger", **({"instead_of": "v2"} if failed else {})
-        )
-        answer("v1", "champion")
+    answer("v2", "challenger", scores=[0.4] * 40)
+    answer("v1", "champion", scores=[0.4] * 20, instead_of="v2")
+    answer("v1", "champion", scores=[0.4] * 60)
     judge = Judge(settings, ledger)
     verdict = judge.glance(CASE, at=NOW + timedelta(seconds=1))
     assert verdict
@@ -213,11 +212,9 @@ def test_a_version_that_breaks_after_a_good_day_is_gone_as_soon(
     ledger: Ledger, history: History, answer: Answer, settings: Settings, releases: Releases
 ) -> None:
     take(history, act="start", version="v2", at=NOW - timedelta(hours=20))
-    for _ in range(700):
-        answer("v2", "challenger", at=NOW - timedelta(hours=10))
-    for _ in range(60):
-        answer("v1", "champion", instead_of="v2")
-        answer("v1", "champion")
+    answer("v2", "challenger", at=NOW - timedelta(hours=10), scores=[0.4] * 700)
+    answer("v1", "champion", scores=[0.4] * 60, instead_of="v2")
+    answer("v1", "champion", scores=[0.4] * 60)
     verdict = Judge(settings, ledger).glance(CASE, at=NOW + timedelta(seconds=1))
     assert verdict
     assert "60 of 60 rows" in verdict.why
@@ -225,11 +222,10 @@ def test_a_version_that_breaks_after_a_good_day_is_gone_as_soon(
 
 
 def busy(answer: Answer, rows: int, *, at: datetime) -> None:
-    rng = np.random.default_rng(0)
-    for score in rng.random(rows).tolist():
-        mine = answer("v2", "challenger", score=score, at=at)
-        answer("v1", "shadow", shadow_of=mine, score=score, at=at)
-        answer("v1", "champion", score=score, at=at)
+    scores = np.random.default_rng(0).random(rows).tolist()
+    mine = answer("v2", "challenger", scores=scores, at=at)
+    answer("v1", "shadow", shadow_of=mine, scores=scores, at=at)
+    answer("v1", "champion", scores=scores, at=at)
 
 
 @pytest.mark.requirement("C25")
