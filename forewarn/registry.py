@@ -102,8 +102,7 @@ class Registry:
 
     def register(self, case: UseCase, run: str, folder: Path, *, tags: Mapping[str, str] | None = None) -> str:
         """Log a package as an MLflow model of this run and register it; the version, such as "v3"."""
-        mlflow.set_tracking_uri(self.uri)
-        mlflow.set_registry_uri(self.uri)
+        self._point_here()
         with mlflow.start_run(run_id=run):
             logged = mlflow.pyfunc.log_model(
                 name="model",
@@ -162,10 +161,15 @@ class Registry:
             NotFound: no such version.
         """
         found = self._version(case, version)
+        self._point_here()  # MLflow resolves models:/ by its global address, whatever it is told beside it
         local = mlflow.artifacts.download_artifacts(
             f"models:/{case.name}/{found.version}", registry_uri=self.uri, tracking_uri=self.uri
         )
         return next(Path(local).glob("data/*"))
+
+    def _point_here(self) -> None:
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
 
     def _version(self, case: UseCase, version: str) -> ModelVersion:
         try:

@@ -1,5 +1,6 @@
 """Against a real MLflow on SQLite."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -90,3 +91,16 @@ def test_an_alias_is_moved_and_taken_away(settings: Settings, package: ModelPack
     for version in ("v1", "v2", None, None):
         registry.alias(package.case, "champion", version)
         assert registry.aliased(package.case, "champion") == version
+
+
+def test_two_registries_in_one_process_give_each_its_own(
+    settings: Settings, package: ModelPackage, tmp_path: Path
+) -> None:
+    """Both call their first version v1."""
+    homes = [settings.model_copy(update={"home": tmp_path / name}) for name in ("one", "other")]
+    for number, home in enumerate(homes):
+        registry = Registry(home)
+        run = registry.start_run(package.case, "search", params={}, tags={})
+        registry.register(package.case, run, replace(package, record={"number": number}).save(tmp_path / str(number)))
+    found = [ModelPackage.load(package.case, Registry(home).fetch(package.case, "v1")).record for home in homes]
+    assert found == [{"number": 0}, {"number": 1}]
