@@ -14,7 +14,7 @@ import numpy as np
 from deployments.coalesce import Lane
 from deployments.endpoint import TESTED, Endpoint, Part
 from forewarn import ids
-from forewarn.errors import LedgerUnavailable, NotReady
+from forewarn.errors import ForewarnError, LedgerUnavailable, NotReady, Overloaded
 from forewarn.fields import Row
 from forewarn.ledger import nightly
 from forewarn.ledger.nightly import NightlyScore
@@ -68,10 +68,14 @@ async def scored(
     """
     mine = rows if len(part.places) == len(rows) else [rows[place] for place in part.places]
     notes: dict[str, Any] = {}
-    for route, version in _chain(state, part):
+    failed: ForewarnError = endpoint.mute()
+    chain = _chain(state, part)
+    for route, version in chain:
         try:
             scores = await endpoint.score(Lane(version, part.lane.why), mine, further=further or bool(notes))
-        except NotReady as error:
+        except (NotReady, Overloaded) as error:
+            if isinstance(error, Overloaded) and version == chain[-1][1]:
+                raise  # whoever comes last is asked by too many
             failed, notes = error, notes or {"instead_of": version}
         else:
             return [Said(places=part.places, scores=scores, served_from=route, notes=notes)]

@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from forewarn import usecases
 from forewarn.databases import written
-from forewarn.errors import ForewarnError, LedgerUnavailable
+from forewarn.errors import ForewarnError, LedgerUnavailable, NotAllowed
 from forewarn.ledger.audit import By
 from forewarn.ledger.observed import observed
 from forewarn.ledger.releases import History, Step
@@ -75,7 +75,8 @@ class Judge:
         if verdict.action == "rollback":
             why = f"outcomes are known by now: {verdict.why}"
             told = {**verdict.told(), "seen": seen.told()}
-            self._change(case, "rollback", why, lambda now: now.rolled_back(), at, told, version=state.champion or "")
+            back = _step_of(str(state.champion), "champion", ReleaseState.rolled_back)
+            self._change(case, "rollback", why, back, at, told, version=state.champion or "")
         elif verdict.action == "promote":
             self._tell(case, "confirm", verdict, seen, at, version=state.champion or "")
         return verdict
@@ -83,10 +84,13 @@ class Judge:
     def _act(self, case: UseCase, state: ReleaseState, seen: Observed, verdict: Verdict, at: datetime) -> Verdict:
         told, version = {**verdict.told(), "seen": seen.told()}, str(state.challenger or state.shadow)
         if verdict.action == "rollback":
-            back = ReleaseState.rolled_back if state.challenger else (lambda now: now.shadowed(None, since=now.since))
+            back = _step_of(version, "shadow", lambda now: now.shadowed(None, since=now.since))
+            if state.challenger:
+                back = _step_of(version, "challenger", ReleaseState.rolled_back)
             self._change(case, "rollback", verdict.why, back, at, told, version=version)
-        elif verdict.action == "promote" and state.challenger and case.gates.approval == "rule":
-            self._change(case, "promote", verdict.why, lambda now: now.promoted(version), at, told, version=version)
+        elif verdict.action == "promote" and state.splits and case.gates.approval == "rule":
+            forth = _step_of(version, "challenger", lambda now: now.promoted(version))
+            self._change(case, "promote", verdict.why, forth, at, told, version=version)
         else:
             self._tell(case, "verdict", verdict, seen, at, version=version)
         return verdict
@@ -121,6 +125,18 @@ class Judge:
                 before = ReleaseState.of(earlier["state"])
                 return (before, line["at"]) if before.challenger == state.champion else None
         return None
+
+
+def _step_of(version: str, role: str, step: Step) -> Step:
+    """The step, if things still stand as they were looked at: people may have taken one meanwhile."""
+
+    def taken(now: ReleaseState) -> ReleaseState:
+        stands = now.roles.get(role) == version and not now.paused and (role != "champion" or now.challenger is None)
+        if not stands:
+            raise NotAllowed(f"{version} is no longer {role}, or is paused; nothing is done")
+        return step(now)
+
+    return taken
 
 
 def watch(settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """The steps of a release as people ask for them, at a shell or over HTTP, and what is refused of them."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
@@ -74,12 +75,19 @@ def _step(history: History, case: UseCase, asked: NewStep, at: datetime) -> Step
     if asked.act == "shadow":
         return lambda state: state.shadowed(version or None, since=since)
     if asked.act == "promote":
+        _refuse_cooling(history, case, version, asked, at)
         return lambda state: state.promoted(version or _challenger(state))
     return ReleaseState.rolled_back if asked.act == "rollback" else ReleaseState.held
 
 
 def named(version: str) -> str:
-    """As the registry names it: 3 is v3."""
+    """As the registry names it: 3 is v3.
+
+    Raises:
+        BadInput: it is no version's name.
+    """
+    if version and not re.fullmatch(r"v?[0-9]{1,9}", version):
+        raise BadInput(f"version: {version[:20]} is none; give it as v2")
     return f"v{version.removeprefix('v')}" if version else ""
 
 

@@ -21,9 +21,9 @@ from forewarn.ledger.records import Circumstances, Recorder
 from forewarn.ledger.releases import History
 from forewarn.ledger.steps import NewStep
 from forewarn.ledger.store import Ledger
-from forewarn.releases import Releases
+from forewarn.releases import Releases, ReleaseState
 from forewarn.settings import Settings
-from jobs.judge import Judge
+from jobs.judge import Judge, _step_of
 from tests.conftest import admitted
 from tests.ledger.conftest import BY, NOW
 
@@ -305,3 +305,21 @@ def test_nightly_scores_are_replaced_age_and_leave_with_their_people(
     people.erase(people.person("anna"), BY, at=LATER)
     people.opt_out(people.person("bert"), BY, at=LATER)
     assert nightly.of(ledger, CASE, list(names.values()), since=NOW) == {}
+
+
+def test_what_people_did_meanwhile_is_not_undone_by_the_judge(
+    ledger: Ledger, history: History, settings: Settings, releases: Releases
+) -> None:
+    take(history, act="promote", version="v2")
+    take(history, act="start", version="v3")
+    step = _step_of("v3", "challenger", ReleaseState.rolled_back)
+    take(history, act="rollback")
+    with pytest.raises(NotAllowed, match="v3 is no longer challenger"):
+        history.change(CASE, "rollback", BY, "it fails", step, at=NOW)
+    assert releases.state(CASE).roles == {"champion": "v2", "previous": "v1"}
+
+
+@pytest.mark.parametrize("name", ["v2/", "v1/../v2", "two", "v"])
+def test_a_name_that_is_no_version_s_is_refused(history: History, name: str) -> None:
+    with pytest.raises(BadInput, match="is none; give it as v2"):
+        take(history, act="start", version=name)
