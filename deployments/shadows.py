@@ -75,7 +75,7 @@ class Shadows:
     def _line(self, one: Answered, told: Mapping[str, Any], latency_ms: float) -> Line:
         told = {**told, "prediction_id": new_id(), "served_from": SHADOW, "shadow_of": one.prediction_id}
         line = self._recorder.line(one.row, told, one.about, latency_ms=latency_ms)
-        return {**line, "fields": None, "sealed": None}  # the row stands in the answer's own line
+        return {**line, "fields": None, "sealed": None, "digest": None}  # the row stands in the answer's own line
 
 
 def at_leisure(send: Callable[[Lane, list[dict[str, Any]]], Any]) -> Callable[[Lane, list[dict[str, Any]]], Any]:

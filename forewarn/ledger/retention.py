@@ -25,6 +25,8 @@ from forewarn.usecase import UseCase
 MADE = schema.PREDICTIONS.c
 CONTENT = ("fields", "sealed", "digest")
 ARCHIVED_AT_ONCE = 20_000
+# Nightly scores are told for a day or two; what is older is of nobody's use.
+NIGHTLY_KEPT = timedelta(days=7)
 
 Tell = Callable[[int], None]
 
@@ -57,9 +59,9 @@ def run(ledger: Ledger, chain: Chain, settings: Settings, case: UseCase, by: By,
             content = dict.fromkeys(CONTENT)
             purge = sa.update(schema.PREDICTIONS).where(wanted["purged"]).values(**content)
             done["purged"] = connection.execute(purge).rowcount
-            oldest = written(now - timedelta(days=case.retention.purge_days))
-            stale = sa.and_(schema.NIGHTLY.c.use_case == case.name, schema.NIGHTLY.c.scored_at < oldest)
-            connection.execute(sa.delete(schema.NIGHTLY).where(stale))
+        oldest = written(now - NIGHTLY_KEPT)
+        stale = sa.and_(schema.NIGHTLY.c.use_case == case.name, schema.NIGHTLY.c.scored_at < oldest)
+        connection.execute(sa.delete(schema.NIGHTLY).where(stale))
         if any(done.values()):
             chain.append(connection, "retention.run", by, {"use_case": case.name, **done}, at=now)
     return done
