@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
@@ -11,7 +11,7 @@ from typing import Any
 from deployments import fallback, portions
 from deployments.coalesce import Lane
 from deployments.endpoint import Endpoint, Part
-from deployments.fallback import Said
+from deployments.fallback import Said, Unanswered
 from deployments.house import House
 from deployments.ids import new_id
 from deployments.scribe import Entry
@@ -21,7 +21,7 @@ from forewarn.answers import StoredFeatures
 from forewarn.databases import written
 from forewarn.errors import ForewarnError, MissingField, NotReady, OptedOut, Overloaded, StoreUnavailable
 from forewarn.fields import Row
-from forewarn.ledger.records import Circumstances
+from forewarn.ledger.records import NOBODY, Circumstances
 from forewarn.releases import ReleaseState
 from forewarn.releases.roles import CHALLENGER, CHAMPION
 from forewarn.scoring import Scores
@@ -54,10 +54,11 @@ class Asked:
 
 
 async def answers(house: House, endpoint: Endpoint, asked: Asked) -> list[Given]:
-    """Per row its answer, or what is wrong with it, in the order of the rows. Each answer is written down by then.
+    """Per row its answer, or what is wrong with it, in the order of the rows. Each answer is written down by then, and
+    that there was none.
 
     Raises:
-        NotReady, Overloaded: the model cannot answer now.
+        NotReady, Overloaded: nobody can answer any of them now.
         NotRecorded: the answers could not be written down, so there are none.
     """
     now = datetime.now(UTC)
@@ -73,10 +74,18 @@ async def answers(house: House, endpoint: Endpoint, asked: Asked) -> list[Given]
                 raise
             told = [error] * len(places)  # the other profile's rows have their answers
         given |= dict(zip(places, told, strict=True))
-    _count(house, asked, profiles, given)
     await house.scribe.record(asked.entries, asked.began)
+    _refuse_unanswered(given.values())
+    _count(house, asked, profiles, given)
     _shadowed(house, asked)
     return [given[place] for place in range(len(asked.rows))]
+
+
+def _refuse_unanswered(given: Collection[Given]) -> None:
+    """Where nobody can answer any row, the request as a whole is told so."""
+    wrong = [one for one in given if isinstance(one, NotReady)]
+    if wrong and len(wrong) == len(given):
+        raise wrong[0]
 
 
 def _count(house: House, asked: Asked, profiles: list[str], given: Mapping[int, Given]) -> None:
@@ -118,12 +127,12 @@ async def _answered(
         for said in await _said(house, endpoint, state, parts, rows, further=further):
             told = _signed(endpoint, rows, said, asked, now)
             given |= dict(zip((good[place] for place in said.places), told, strict=True))
-    return [given[place] if place in given else endpoint.mute() for place in range(len(raw))]
+    return [given[place] for place in range(len(raw))]
 
 
 async def _said(
     house: House, endpoint: Endpoint, state: ReleaseState, parts: Sequence[Part], rows: scoring.Rows, *, further: bool
-) -> list[Said]:
+) -> list[Said | Unanswered]:
     """What each version says of its part; what is remembered is not asked again."""
     if endpoint.cache.keeps(rows.values):
         found = await _remembered(house, endpoint, parts[0].lane, rows.values)
@@ -166,16 +175,29 @@ def _without_opted_out(
     return rows.without(out)
 
 
-def _signed(endpoint: Endpoint, rows: scoring.Rows, said: Said, asked: Asked, now: datetime) -> list[dict[str, Any]]:
+def _signed(
+    endpoint: Endpoint, rows: scoring.Rows, said: Said | Unanswered, asked: Asked, now: datetime
+) -> Sequence[Given]:
     """A version's answers with their ids; and what will be written down of them."""
+    about = Circumstances(key_id=asked.key_id, at=written(now))
+    if isinstance(said, Unanswered):
+        asked.entries.extend(_missing(endpoint, said, about))
+        return [said.error] * len(said.places)
     mine = rows.only(said.places)
     card = endpoint.card_of(said.scores.version)
     told = answering.tell(endpoint.case, mine, said.scores, card, at=now, explained=asked.explained)
-    about = Circumstances(key_id=asked.key_id, at=written(now))
     shared = {"served_from": said.served_from, **said.notes, "request_id": asked.request_id}
     signed = [{**one, **shared, "prediction_id": new_id()} for one in told]
     asked.entries.extend((endpoint.recorder, row, one, about) for row, one in zip(mine.values, signed, strict=True))
     return signed
+
+
+def _missing(endpoint: Endpoint, said: Unanswered, about: Circumstances) -> Iterator[Entry]:
+    """That a version had to answer and did not, for the judge; of the row, and of whom it is about, nothing."""
+    if said.instead_of:
+        version = {"model_version": said.instead_of, "instead_of": said.instead_of}
+        for _ in said.places:
+            yield endpoint.recorder, None, {**version, "served_from": NOBODY, "prediction_id": new_id()}, about
 
 
 def _shadowed(house: House, asked: Asked) -> None:
@@ -185,7 +207,7 @@ def _shadowed(house: House, asked: Asked) -> None:
             mine = [entry for entry in asked.entries if entry[0] is endpoint.recorder]
             for version, entries in _beside(endpoint.state, mine).items():
                 endpoint.shadows.offer(version, [Answered(row, one["prediction_id"], about)
-                                                 for _, row, one, about in entries])  # fmt: skip
+                                                 for _, row, one, about in entries if row])  # fmt: skip
 
 
 def _beside(state: ReleaseState, entries: Sequence[Entry]) -> dict[str, list[Entry]]:

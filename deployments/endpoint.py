@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from deployments.breaker import Breaker
 from deployments.cache import Cache
 from deployments.coalesce import PATIENT, Coalescer, Lane, Patience
 from deployments.shadows import Shadows
+from deployments.trials import Trials
 from forewarn import scoring
 from forewarn.errors import BadInput, ForewarnError, NotReady, Overloaded
 from forewarn.fields import Row
@@ -21,10 +22,11 @@ from forewarn.usecase import UseCase
 
 log = logging.getLogger(__name__)
 FOLLOW_SECONDS = 1.0
-RETRY_SECONDS = 5.0
 # Every replica reads of a new version within a second; by then they have loaded it too.
 SETTLE_SECONDS = 1.5
 PROBE_SECONDS = 2.0
+# A row that failed, and nobody since who was answered: whether the version still does is found out.
+DOUBT_SECONDS = 10.0
 # A rehearsal waits for a version to be loaded.
 REHEARSAL_SECONDS = 20.0
 REHEARSAL_ROWS = 3
@@ -51,7 +53,7 @@ class Endpoint:
 
     Attributes:
         state: as it is answered by; versions that do not answer are not in it.
-        refused: version -> what is wrong with it.
+        named: the champion by the release state, whether it answers or not.
     """
 
     def __init__(
@@ -63,8 +65,8 @@ class Endpoint:
         self.recorder = recorder
         self.shadows = shadows
         self.state = ReleaseState()
-        self.refused: dict[str, str] = {}
-        self._complained: dict[str, str] = {}
+        self.named: str | None = None
+        self._trials = Trials(case.name, self._prove)
         self._cards: dict[str, dict[str, Any]] = {}
         self._breakers: dict[Lane, Breaker] = {}
         self._wanted: ReleaseState | None = None
@@ -73,7 +75,7 @@ class Endpoint:
         self._releases = releases
         self._patience = patience
         self._secret = recorder.id_key.derived(PURPOSE)[0]
-        self._probes: set[asyncio.Task[None]] = set()
+        self._probes: dict[Lane, asyncio.Task[None]] = {}
 
     @property
     def version(self) -> str | None:
@@ -86,9 +88,14 @@ class Endpoint:
         return self._cards.get(self.version or "", {})
 
     @property
+    def refused(self) -> dict[str, str]:
+        """Version -> what is wrong with it."""
+        return self._trials.refused
+
+    @property
     def degraded_s(self) -> float:
         """For how long the champion has not answered, in seconds; 0 while it does."""
-        return max(self.breaker(Lane(self.version or "", why)).failing_s for why in (False, True))
+        return max(self.breaker(Lane(self.version or self.named or "", why)).failing_s for why in (False, True))
 
     def split(self, state: ReleaseState, rows: Sequence[Row], *, why: bool, wanted: str = "") -> list[Part]:
         """Which version is to answer which of these rows: the same subject the same one, for the length of a release.
@@ -102,7 +109,9 @@ class Endpoint:
         """
         everybody = range(len(rows))
         if state.champion is None:
-            raise self.unready()
+            if self.named is None:
+                raise self.unready()
+            return [Part(Lane(self.named, why), CHAMPION, everybody)]  # it does not answer; somebody else may
         if wanted:
             return [Part(Lane(self._meant(state, wanted), why), TESTED, everybody)]
         if not state.splits:
@@ -129,7 +138,7 @@ class Endpoint:
             Overloaded: too many rows are waiting.
         """
         breaker = self.breaker(lane)
-        if breaker.is_open:
+        if breaker.is_open or self.version is None:  # nobody answers yet
             raise self.mute()
         try:
             async with asyncio.timeout(self._patience[lane.why]):
@@ -177,7 +186,8 @@ class Endpoint:
     async def follow(self) -> None:
         """Look every second for a new state, for as long as the replica lives."""
         while True:
-            await asyncio.sleep(FOLLOW_SECONDS if await self._look() else RETRY_SECONDS)
+            await self._look()
+            await asyncio.sleep(FOLLOW_SECONDS)
 
     def adopt(self, state: ReleaseState) -> None:
         """From now on these answer: one assignment, so that no request sees half of it."""
@@ -186,53 +196,46 @@ class Endpoint:
         self.state = replace(state, cohorts=cohorts)
         self._coalescers = {name: one for name, one in self._coalescers.items() if name in state.versions}
 
-    async def _look(self) -> bool:
-        """Whether all is well."""
+    async def _look(self) -> None:
         try:
             wanted = self._releases.state(self.case)
-            if wanted != self._wanted or self.refused:
-                self.refused = {}
-                await self._take_over(wanted)
+            self.named = wanted.champion
+            passed = await self._trials.passed([one for one in wanted.versions if one not in self.state.versions])
+            if passed or wanted != self._wanted:
+                await self._take_over(wanted, passed)
         except Exception as error:  # noqa: BLE001 - a state that cannot be read must not end the following of the next
-            self._refuse("release state", error)
-        return not self.refused
+            self._trials.refuse("release state", error)
 
-    async def _take_over(self, wanted: ReleaseState) -> None:
-        new = [version for version in wanted.versions if version not in self.state.versions]
-        there = {version for version in wanted.versions if version not in new or await self._is_good(version)}
+    async def _take_over(self, wanted: ReleaseState, passed: Set[str]) -> None:
+        there = {*self.state.versions, *passed}
         kept = {role: version for role, version in wanted.roles.items() if version in there}
         champion = kept.get(CHAMPION) or self.version or kept.get(PREVIOUS)
         others = {role: kept.get(role) for role in (CHALLENGER, SHADOW, PREVIOUS)}
         usable = replace(wanted, champion=champion, **others)  # type: ignore[arg-type]
-        if self.version is not None and new:
+        if self.version is not None and passed:
             await asyncio.sleep(SETTLE_SECONDS)
         self.adopt(usable)
         self._wanted = wanted
         log.info("%s: now answering: %s", self.case.name, usable.roles)
 
-    async def _is_good(self, version: str) -> bool:
-        """Whether it answers through the whole pipeline, which loads and proves it there."""
+    async def _prove(self, version: str) -> None:
+        """That it answers through the whole pipeline, which loads and proves it there."""
+        breakers = [self.breaker(Lane(version, why)) for why in (False, True)]
         try:
             await self._rehearse(Lane(version))
             self._cards[version] = await asyncio.to_thread(self._releases.card, self.case, version)
             self.cache.serves(version, await asyncio.to_thread(self._releases.digest, self.case, version))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the others answer
-            self._refuse(version, error)
-            return False
-        for why in (False, True):
-            self.breaker(Lane(version, why)).succeeded()
-        return True
+        except Exception:
+            for breaker in breakers:
+                breaker.failed()
+            raise
+        for breaker in breakers:
+            breaker.succeeded()
 
     async def _rehearse(self, lane: Lane) -> None:
         rows = scoring.validate(self.case, self.case.sample(REHEARSAL_ROWS, seed=0))
         async with asyncio.timeout(REHEARSAL_SECONDS):
             await self.coalescer(lane.version).apart(lane, rows.values)
-
-    def _refuse(self, version: str, error: Exception) -> None:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if self._complained.get(version) != said:
-            log.error("%s: %s does not take over: %s", self.case.name, version, said)
-        self.refused[version] = self._complained[version] = said
 
     def _meant(self, state: ReleaseState, wanted: str) -> str:
         found = state.roles.get(wanted, wanted)
@@ -249,24 +252,28 @@ class Endpoint:
         breaker, version = self.breaker(lane), lane.version
         if breaker.is_whole:  # of those that follow in a row nothing new is to be said
             log.warning("%s %s could not score a row: %r", self.case.name, version, error)
+        if lane not in self._probes:
+            self._probes[lane] = asyncio.get_running_loop().create_task(self._probe(lane))
+            self._probes[lane].add_done_callback(lambda _: self._probes.pop(lane))
         if breaker.failed():
             log.error("%s %s does not answer, and is not asked until it does", self.case.name, version)
-            probe = asyncio.get_running_loop().create_task(self._probe(lane))
-            self._probes.add(probe)
-            probe.add_done_callback(self._probes.discard)
 
     async def _probe(self, lane: Lane) -> None:
-        """Try it on rows of nobody until it answers."""
+        """Where nobody asks it any more, or nobody did for a while, try it on rows of nobody until it answers."""
         breaker, version = self.breaker(lane), lane.version
-        while breaker.is_open and version in self.state.versions:
+        while not breaker.is_whole and version in self.state.versions:
             await asyncio.sleep(PROBE_SECONDS)
-            try:
-                await self._rehearse(lane)
-            except Exception as error:  # noqa: BLE001 - it does not answer yet
-                log.debug("%s %s: %r", self.case.name, version, error)
-            else:
-                breaker.succeeded()
-                log.warning("%s %s answers again", self.case.name, version)
+            if breaker.is_open or breaker.failing_s > DOUBT_SECONDS:
+                await self._ask_again(lane, breaker)
+
+    async def _ask_again(self, lane: Lane, breaker: Breaker) -> None:
+        try:
+            await self._rehearse(lane)
+        except Exception as error:  # noqa: BLE001 - it does not answer yet
+            log.debug("%s %s: %r", self.case.name, lane.version, error)
+        else:
+            breaker.succeeded()
+            log.warning("%s %s answers again", self.case.name, lane.version)
 
     def mute(self) -> NotReady:
         """What is said where nobody can say anything."""

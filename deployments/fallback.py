@@ -44,6 +44,19 @@ class Said:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unanswered:
+    """Rows of a request that nobody can say anything of.
+
+    Attributes:
+        instead_of: the version that was to answer; empty where that was a tester's wish.
+    """
+
+    places: Sequence[int]
+    error: ForewarnError
+    instead_of: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Nightly:
     """The last resort.
 
@@ -59,11 +72,10 @@ class Nightly:
 
 async def scored(
     endpoint: Endpoint, state: ReleaseState, part: Part, rows: list[dict[str, Any]], *, last: Nightly, further: bool
-) -> list[Said]:
-    """What is said of the part's rows; those that nobody can say anything of are missing.
+) -> list[Said | Unanswered]:
+    """What is said of each of the part's rows.
 
     Raises:
-        NotReady: nobody can say anything of any of them.
         Overloaded: too many rows are waiting.
     """
     mine = rows if len(part.places) == len(rows) else [rows[place] for place in part.places]
@@ -79,12 +91,14 @@ async def scored(
             failed, notes = error, notes or {"instead_of": version}
         else:
             return [Said(places=part.places, scores=scores, served_from=route, notes=notes)]
-    if part.route == TESTED or endpoint.breaker(Lane(state.champion or "", part.lane.why)).failing_s < last.after_s:
-        raise failed
-    said = await _of_the_night(endpoint, part, mine, last, notes)
-    if not said:
-        raise failed
-    return said
+    said: list[Said] = []
+    champion = Lane(state.champion or part.lane.version, part.lane.why)
+    if part.route != TESTED and endpoint.breaker(champion).failing_s >= last.after_s:
+        said = await _of_the_night(endpoint, part, mine, last, notes)
+    told = {place for one in said for place in one.places}
+    left = [place for place in part.places if place not in told]
+    instead_of = "" if part.route == TESTED else part.lane.version
+    return [*said, *([Unanswered(places=left, error=failed, instead_of=instead_of)] if left else [])]
 
 
 def _chain(state: ReleaseState, part: Part) -> list[tuple[str, str]]:

@@ -23,6 +23,9 @@ class LoadedVersions(Generic[Part]):
     """Of one use case's versions the part that a replica works with: a whole package, or its features.
 
     A version that fails to load changes nothing for the others.
+
+    Attributes:
+        wanted: the versions that have a role, the champion first.
     """
 
     def __init__(self, case: UseCase, releases: Releases, load: Callable[[UseCase, str], Part]):
@@ -30,6 +33,8 @@ class LoadedVersions(Generic[Part]):
         self._load = load
         self._loading: dict[str, asyncio.Task[Part]] = {}
         self._there: dict[str, Part] = {}
+        self.wanted: list[str] = []
+        self.champion: str | None = None
         self._releases = releases
         self._bad: dict[str, float] = {}
         # Before the replica counts as started, so that its first request finds them there. A damaged champion leaves
@@ -39,18 +44,20 @@ class LoadedVersions(Generic[Part]):
     def look(self) -> None:
         """Load what has come into a role since; what could not be loaded is tried again after some seconds."""
         try:
-            wanted = self._releases.state(self._case).versions
+            state = self._releases.state(self._case)
         except ForewarnError as error:
             log.error("%s: %s", self._case.name, error)
             return
+        self.wanted, self.champion = state.versions, state.champion
         now = time.monotonic()
-        for version in wanted:
+        for version in self.wanted:
             if version not in self._there and now >= self._bad.get(version, now):
                 self._bad[version] = now + RETRY_SECONDS
                 try:
                     self._there[version] = self._load(self._case, version)
                 except ForewarnError as error:
                     log.error("%s %s cannot be loaded: %s", self._case.name, version, error)
+        self._make_room()
 
     def follow(self) -> None:
         """Look for as long as the process lives, in a thread: what has come into a role is there before it is asked."""
@@ -67,19 +74,25 @@ class LoadedVersions(Generic[Part]):
         Raises:
             NotFound, PackageDamaged: as `Releases.load`; the next call tries again.
         """
-        if version in self._there:
-            self._there[version] = self._there.pop(version)  # last in, last to go
-            return self._there[version]
+        found = self._there.pop(version, None)
+        if found is not None:
+            self._there[version] = found  # last in, last to go
+            return found
         if version not in self._loading:
             self._loading[version] = asyncio.create_task(self._fetched(version))
         return await asyncio.shield(self._loading[version])
 
     async def _fetched(self, version: str) -> Part:
         try:
-            self._there[version] = await asyncio.to_thread(self._load, self._case, version)
+            found = await asyncio.to_thread(self._load, self._case, version)
         finally:
             del self._loading[version]
-        found = self._there[version]
-        while len(self._there) > KEPT:
-            del self._there[next(iter(self._there))]
+        self._there[version] = found
+        self._make_room()
         return found
+
+    def _make_room(self) -> None:
+        """Whatever has a role stays; of the others the longest unused go first."""
+        spare = [version for version in list(self._there) if version not in self.wanted]
+        for version in spare[: max(0, len(self._there) - KEPT)]:
+            self._there.pop(version, None)

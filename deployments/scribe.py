@@ -17,8 +17,9 @@ from forewarn.ledger.spool import Spool
 
 log = logging.getLogger(__name__)
 
-# Who knows what may be written of the row, the row, its answer, and what it shares with others of its request.
-Entry = tuple[Recorder, Row, dict[str, Any], Circumstances]
+# Who knows what may be written of the row, the row (none where nobody could answer), its answer, and what it shares
+# with others of its request.
+Entry = tuple[Recorder, Row | None, dict[str, Any], Circumstances]
 Waiting = tuple[Sequence[Entry], float, asyncio.Future[None]]
 
 

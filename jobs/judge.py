@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 
 from forewarn import usecases
 from forewarn.databases import written
@@ -117,14 +116,13 @@ class Judge:
     def _promotion(self, case: UseCase, state: ReleaseState, at: datetime) -> tuple[ReleaseState, str] | None:
         """The state before the champion was promoted out of a release, and when; None where that is too long ago."""
         oldest = written(at - timedelta(days=case.horizon_days + LATE_DAYS))
-        lines = self._history.listed(case, most=200)
-        for line, earlier in pairwise(lines):
-            if line["act"] == "rollback" and line["from_version"] != line["state"]["champion"]:
-                return None
-            if line["act"] == "promote" and line["to_version"] == state.champion and line["at"] >= oldest:
-                before = ReleaseState.of(earlier["state"])
-                return (before, line["at"]) if before.challenger == state.champion else None
-        return None
+        steps = self._history.since(case, ["promote", "rollback"])
+        changed = next((one for one in reversed(steps) if one["from_version"] != one["state"]["champion"]), None)
+        if changed is None or changed["act"] != "promote" or changed["at"] < oldest:
+            return None
+        earlier = next(iter(self._history.listed(case, after=changed["number"], most=1)), None)
+        before = ReleaseState.of(earlier["state"] if earlier else {})
+        return (before, changed["at"]) if before.challenger == state.champion else None
 
 
 def _step_of(version: str, role: str, step: Step) -> Step:
@@ -148,7 +146,7 @@ def watch(settings: Settings) -> None:
         while os.getppid() == parent:
             if lock.take():
                 _turn(judging, due)
-                mirror.follow(sum(Releases(settings.packages).state(one).number for one in usecases.every().values()))
+                _mirrored(mirror, Releases(settings.packages))
             time.sleep(LOOK_SECONDS)
 
 
@@ -166,6 +164,13 @@ class Mirror:
             self._process = subprocess.Popen([sys.executable, "-m", "jobs.mirror"], stdin=subprocess.DEVNULL)
 
 
+def _mirrored(mirror: Mirror, releases: Releases) -> None:
+    try:
+        mirror.follow(sum(releases.state(case).number for case in usecases.every().values()))
+    except (ForewarnError, OSError) as error:
+        log.warning("MLflow's aliases are not told: %r", error)
+
+
 def _turn(judging: Judge, due: dict[str, float]) -> None:
     ways = [judging.glance]
     for name, way, seconds in (("look", judging.look, DEEP_SECONDS), ("confirm", judging.confirm, TRUTH_SECONDS)):
@@ -178,8 +183,10 @@ def _turn(judging: Judge, due: dict[str, float]) -> None:
                 way(case, at=datetime.now(UTC))
         except LedgerUnavailable as error:
             log.debug("%s: %s", case.name, error)
-        except ForewarnError as error:
+        except (ForewarnError, OSError) as error:
             log.warning("%s: %s", case.name, error)
+        except Exception:  # what goes wrong with one use case must not end the judging of the others
+            log.exception("%s was not judged", case.name)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
 """Bring the whole of Forewarn up on this machine, say where it is, and take it down again."""
 
 import signal
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +18,7 @@ from forewarn.settings import Settings
 from forewarn.usecase import UseCase
 from jobs import cluster, machine, release, terminal, train
 from jobs.deploy import CONFIG, Application
+from jobs.kept_up import kept_up
 
 if TYPE_CHECKING:
     from training.order import Trained
@@ -75,7 +74,7 @@ def up(
         key = doors.installation_key(settings)
         with watch.step("Deploying"):
             application.deploy(found["dashboard"])
-        stack.enter_context(_judging())
+        stack.enter_context(kept_up("jobs.judge"))
         _warn_of_open_doors(found["mark"])
         _welcome(application, key, found["dashboard"])
         signal.pause()
@@ -130,17 +129,6 @@ def let_in(case: UseCase, trained: "Trained", settings: Settings) -> None:
             f"{case.name} {trained.version} is {trained.status}, and no other version may serve: "
             f"{'; '.join(trained.reasons) or 'FOREWARN_FOUR_EYES is set'}; {remedy}"
         )
-
-
-@contextmanager
-def _judging() -> Iterator[None]:
-    """The judge of releases, in a process of its own, for as long as this one lives."""
-    process = subprocess.Popen([sys.executable, "-m", "jobs.judge"], stdin=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def down() -> None:

@@ -19,6 +19,8 @@ DIGEST_BYTES = 16
 SEALING = "sealed fields"
 # The columns of a line that go when its subject is forgotten.
 PERSONAL = ("subject", "fields", "sealed", "digest", "score", "event", "level")
+# The route of what nobody could answer.
+NOBODY = "none"
 
 Line = dict[str, Any]
 
@@ -34,6 +36,9 @@ class Circumstances:
 
     key_id: str
     at: str
+
+
+OF_NO_ROW: Line = dict.fromkeys(("subject", "fields", "sealed", "digest"))
 
 
 class Recorder:
@@ -83,16 +88,12 @@ class Recorder:
         """What the model may read of a row, as 16 bytes that tell nothing (C11)."""
         return blake2b(orjson.dumps([row[name] for name in self._inputs]), digest_size=DIGEST_BYTES).digest()
 
-    def line(self, row: Row, answer: Mapping[str, Any], about: Circumstances, *, latency_ms: float) -> Line:
-        """Of a validated row and its answer."""
-        hidden = {wire: value for name, wire in self._hidden if (value := row[name]) is not None}
+    def line(self, row: Row | None, answer: Mapping[str, Any], about: Circumstances, *, latency_ms: float) -> Line:
+        """Of a validated row and its answer. Without the row it tells that there was none, and nothing of anybody."""
         return {
             "id": answer["prediction_id"],
             "use_case": self._case.name,
-            "subject": self.subject(row),
-            "fields": {wire: value for name, wire in self._plain if (value := row[name]) is not None},
-            "sealed": self._seal.shut(hidden) if hidden else None,
-            "digest": self.digest(row).hex(),
+            **(self._of_row(row) if row is not None else OF_NO_ROW),
             "score": answer.get("probability", answer.get("prediction")),
             "event": answer.get("event"),
             "level": answer.get("risk_level"),
@@ -103,6 +104,15 @@ class Recorder:
             "at": about.at,
             "shadow_of": answer.get("shadow_of"),
             "instead_of": answer.get("instead_of"),
+        }
+
+    def _of_row(self, row: Row) -> Line:
+        hidden = {wire: value for name, wire in self._hidden if (value := row[name]) is not None}
+        return {
+            "subject": self.subject(row),
+            "fields": {wire: value for name, wire in self._plain if (value := row[name]) is not None},
+            "sealed": self._seal.shut(hidden) if hidden else None,
+            "digest": self.digest(row).hex(),
         }
 
     def seen(self, fields: str | None, sealed: str | None) -> Row:

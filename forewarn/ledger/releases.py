@@ -16,6 +16,7 @@ from forewarn.ledger import schema
 from forewarn.ledger.audit import By, Chain
 from forewarn.ledger.store import Ledger, named, raise_counter
 from forewarn.releases import Releases, ReleaseState
+from forewarn.releases.roles import PREVIOUS, SHADOW
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
 
@@ -53,7 +54,8 @@ class History:
         version: str = "", verdict: Mapping[str, Any] | None = None,
     ) -> ReleaseState:  # fmt: skip
         """Take a step, and let every replica know. The history, the log of privileged acts and the state are of one
-        transaction; versions that come into a role are loaded and proved before it.
+        transaction; versions that come into a role are loaded and proved before it. A previous one or a shadow that the
+        package store has lost meanwhile has no role any more.
 
         Raises:
             NotAllowed, BadInput: as the step; or no reason was given.
@@ -63,10 +65,10 @@ class History:
         refuse_empty(why)
         with self._releases.changing(case):
             before = self.state(case)
-            self._prove(case, before, step(before))
+            self._prove(case, before, self._without_lost(case, before, step(before)))
             with self._ledger.begin() as connection:
                 number, before = self._begun(connection, case)
-                new = step(before)
+                new = self._without_lost(case, before, step(before))
                 release = number if new.challenger and not new.release else new.release
                 new = replace(new, number=number, release=release)
                 version = version or _concerned(before, new)
@@ -140,6 +142,13 @@ class History:
         for role, version in new.roles.items():
             if before.roles.get(role) != version:
                 (self._releases.load if self._load else self._releases.verify)(case, version)
+            self._releases.folder(case, version)
+
+    def _without_lost(self, case: UseCase, before: ReleaseState, new: ReleaseState) -> ReleaseState:
+        there = self._releases.versions(case)
+        lost = [role for role in (PREVIOUS, SHADOW)
+                if new.roles.get(role) not in (None, *there) and new.roles[role] in before.versions]  # fmt: skip
+        return replace(new, **dict.fromkeys(lost))  # type: ignore[arg-type]
 
     def _begun(self, connection: sa.Connection, case: UseCase) -> tuple[int, ReleaseState]:
         """The next number, and with it the right to write: nobody else gets one until the transaction ends. Where the

@@ -17,6 +17,7 @@ from forewarn.errors import BadInput
 from forewarn.ledger import audit, decisions, retention, schema
 from forewarn.ledger.audit import Chain
 from forewarn.ledger.doors import Doors
+from forewarn.ledger.records import NOBODY
 from forewarn.ledger.store import Ledger, named
 from forewarn.releases import Releases
 from forewarn.settings import Settings
@@ -84,7 +85,7 @@ def _access(settings: Settings, ledger: Ledger, since: str, until: str) -> list[
     """Every key that was good at some time of the quarter, and how many predictions came with it."""
     counted = (
         sa.select(MADE.key_id, sa.func.count().label("n"))
-        .where(MADE.at >= since, MADE.at < until, MADE.shadow_of.is_(None))
+        .where(MADE.at >= since, MADE.at < until, MADE.shadow_of.is_(None), MADE.route != NOBODY)
         .group_by(MADE.key_id)
     )
     with ledger.begin() as connection:
@@ -126,7 +127,8 @@ def _rights(ledger: Ledger, acts: list[dict[str, Any]], since: str, until: str) 
 def _use_case(settings: Settings, ledger: Ledger, case: UseCase, since: str, until: str) -> dict[str, Any]:
     counted = (
         sa.select(MADE.version, MADE.level, sa.func.count().label("n"))
-        .where(MADE.use_case == case.name, MADE.at >= since, MADE.at < until, MADE.shadow_of.is_(None))
+        .where(MADE.use_case == case.name, MADE.at >= since, MADE.at < until)
+        .where(MADE.shadow_of.is_(None), MADE.route != NOBODY)
         .group_by(MADE.version, MADE.level)
     )
     batches = sa.select(schema.BATCHES).where(BATCH.use_case == case.name, BATCH.at >= since, BATCH.at < until)

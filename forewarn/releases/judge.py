@@ -168,8 +168,8 @@ def broken(seen: Observed, rules: Canary) -> str:
     one, other = seen.challenger, seen.champion
     if one.asked < rules.error_min_rows or one.failed <= rules.error_limit * one.asked:
         return ""
-    if other.asked and other.failed / other.asked > SHARED_FAULT * one.failed / one.asked:
-        return ""  # what both cannot answer is the pipeline's fault
+    if seen.mode == "canary" and other.asked and other.failed / other.asked > SHARED_FAULT * one.failed / one.asked:
+        return ""  # what both cannot answer is the pipeline's fault; a shadow is asked only what was answered
     return (
         f"it could not answer {one.failed} of {one.asked} rows, {one.failed / one.asked:.1%}; "
         f"{rules.error_limit:.0%} is the limit (the champion: {other.failed} of {other.asked})"

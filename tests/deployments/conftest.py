@@ -57,7 +57,8 @@ def endpoint_of(package: ModelPackage, settings: Settings) -> Endpoint:
 def stand(endpoint: Endpoint, *packages: ModelPackage, **state: Any) -> None:
     """The first package is champion; more may have other roles."""
     endpoint._cards = {one.version: {**one.card, "rule": dict(one.rule)} for one in packages}
-    endpoint._breakers, endpoint.refused = {}, {}
+    endpoint._breakers = {}
+    endpoint.refused.clear()
     endpoint.adopt(ReleaseState(champion=packages[0].version, **state))
 
 

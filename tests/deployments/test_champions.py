@@ -1,16 +1,19 @@
 """The following of champions, against a real package store and the real deployment classes, in one process."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from deployments.cache import Cache
 from deployments.coalesce import Coalescer, Lane, Send
-from deployments.endpoint import Endpoint
+from deployments.endpoint import REHEARSAL_SECONDS, Endpoint
 from deployments.loaded import KEPT, LoadedVersions
+from deployments.model import Model
 from forewarn import scoring
 from forewarn.errors import NotFound, NotReady, PackageDamaged
 from forewarn.ids import IdKey
@@ -19,6 +22,7 @@ from forewarn.ledger.seals import Seal
 from forewarn.package import ModelPackage
 from forewarn.releases import Releases, ReleaseState
 from forewarn.scoring import Scores
+from forewarn.settings import Settings
 from forewarn.usecase import UseCase
 from tests.conftest import CASES, fitted
 
@@ -76,7 +80,9 @@ def test_callers_share_one_load_and_old_versions_make_room(
             await loaded.get(version)
         assert loads == [f"v{number}" for number in range(1, KEPT + 2)]
         await loaded.get("v1")
-        assert loads[-1] == "v1"
+        assert loads[-1] == "v6", "whatever has a role stays"
+        await loaded.get("v2")
+        assert loads[-1] == "v2"
 
     asyncio.run(story())
 
@@ -136,6 +142,58 @@ def test_a_desk_follows_the_champion_and_stays_when_the_next_one_fails(
         await until(lambda: endpoint.version == "v3")
         assert (await endpoint.score(Lane("v3"), rows)).version == "v3"
         following.cancel()
+
+    asyncio.run(story())
+
+
+def test_a_version_that_hangs_keeps_no_other_from_its_role(package: ModelPackage, releases: Releases) -> None:
+    async def story() -> None:
+        loaded = LoadedVersions(package.case, releases, releases.load)
+
+        async def send(lane: Lane, rows: list[dict[str, Any]]) -> Scores:
+            if lane.version == "v2":
+                await asyncio.Event().wait()
+            return scoring.score(await loaded.get(lane.version), rows)
+
+        endpoint = endpoint_of(package.case, send, releases)
+        following = asyncio.create_task(endpoint.follow())
+        releases.put_up(package.case, ReleaseState(champion="v1", challenger="v2", share=50, number=1))
+        await until(lambda: endpoint.version == "v1")
+        releases.put_up(package.case, ReleaseState(champion="v3", challenger="v2", share=50, number=2))
+        began = monotonic()
+        await until(lambda: endpoint.version == "v3")
+        assert monotonic() - began < REHEARSAL_SECONDS / 2, "it is still on trial"
+        assert endpoint.state.roles == {"champion": "v3"}
+        following.cancel()
+
+    asyncio.run(story())
+
+
+def test_one_slow_version_does_not_keep_the_champion_waiting(
+    package: ModelPackage, releases: Releases, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOREWARN_HOME", str(releases._store.parent))
+    releases.put_up(package.case, ReleaseState(champion="v1", challenger="v2", number=1))
+    real, slow, go_on = scoring.scores, threading.Event(), threading.Event()
+
+    def scores(of: ModelPackage, *rest: Any) -> Scores:
+        if of.version == "v2":
+            slow.set()
+            go_on.wait(10)
+        return real(of, *rest)
+
+    monkeypatch.setattr("deployments.model.scoring.scores", scores)
+    rows = scoring.validate(package.case, package.case.sample(2, seed=0)).values
+    matrix = package.features.matrix(rows)
+
+    async def story() -> None:
+        model = Model(package.case.name)
+        waiting = [asyncio.create_task(model("v2", matrix, None)) for _ in range(20)]
+        await until(slow.is_set)
+        assert (await model("v1", matrix, None)).version == "v1"
+        assert (await model("v3", matrix, None)).version == "v3", "nor any other"
+        go_on.set()
+        assert {one.version for one in await asyncio.gather(*waiting)} == {"v2"}
 
     asyncio.run(story())
 

@@ -21,6 +21,7 @@ from deployments.shadows import Shadows, at_leisure
 from forewarn import scoring, usecases
 from forewarn.ledger import nightly
 from forewarn.ledger.spool import segments
+from forewarn.releases import ReleaseState
 from forewarn.scoring import Scores
 from forewarn.settings import Settings
 from tests.conftest import admitted, fitted, until
@@ -171,6 +172,54 @@ def test_at_last_the_nightly_score_is_told_as_such_and_only_while_it_is_fresh(
     for setting in ({"hours": 4.0}, {"after_s": 300.0}):
         object.__setattr__(house, "nightly", Nightly(ledger=house.ledger, **setting))
         assert client.post("/v1/attrition/predict", json={**ROW, "EmployeeNumber": 7}).status_code == 503
+
+
+@pytest.mark.requirement("S1-06")
+def test_a_replica_that_begins_while_nothing_answers_tells_nightly_scores_too(
+    client: TestClient, house: House, pipeline: Pipeline
+) -> None:
+    endpoint = roles(house, pipeline)
+    known = endpoint.recorder.id_key.pseudonym(CASE.name, "7")
+    nightly.keep(house.ledger, CASE, "v1", {known: 0.625}, at=datetime.now(UTC) - timedelta(hours=5))
+    endpoint.state, endpoint._cards, pipeline.down = ReleaseState(), {}, {"v1"}
+    assert client.post("/v1/attrition/predict", json={**ROW, "EmployeeNumber": 7}).status_code == 503
+    client.portal.call(endpoint._look)  # type: ignore[union-attr]
+    answer = asked(client, 7)
+    assert (answer["served_from"], answer["probability"], answer["instead_of"]) == ("nightly", 0.625, "v1")
+    health = client.get("/health").json()["models"]["attrition"]
+    assert (health["refused"], health["degraded_seconds"] > 0) == ({"v1": "the replica is gone"}, True)
+    assert client.get("/ready").status_code == 503
+
+
+def test_what_nobody_could_answer_is_a_line_too_that_tells_of_nobody(
+    client: TestClient, house: House, pipeline: Pipeline
+) -> None:
+    """Else a pipeline that fails for all looks like the fault of a first challenger, whose failures alone are known."""
+    roles(house, pipeline, challenger="v2", share=50, release=5)
+    pipeline.down = {"v1", "v2"}
+    rows = [{**ROW, "EmployeeNumber": number} for number in range(40)]
+    assert client.post("/v1/attrition/batch", json=rows).status_code == 503
+    wish = client.post("/v1/attrition/predict", json=ROW, headers={"X-Forewarn-Version": "v2"})
+    assert wish.status_code == 503
+    lines = written_down(house)
+    missing = Counter(line["instead_of"] for line in lines)
+    assert missing.keys() == {"v1", "v2"}
+    assert missing.total() == 40, "a tester's wish is no part of the draw"
+    told = [{line[name] for line in lines} for name in ("route", "subject", "fields", "sealed", "digest", "score")]
+    assert told == [{"none"}, *[{None}] * 5]
+
+
+def test_one_row_that_could_not_be_explained_is_no_lasting_degradation(
+    client: TestClient, house: House, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PROBE_SECONDS", "DOUBT_SECONDS"):
+        monkeypatch.setattr(f"deployments.endpoint.{name}", 0.05)
+    roles(house, pipeline)
+    pipeline.down = {"v1"}
+    assert client.post("/v1/attrition/explain", json=ROW).status_code == 503
+    assert client.get("/health").json()["models"]["attrition"]["degraded_seconds"] > 0
+    pipeline.down = set()
+    until(lambda: client.get("/health").json()["status"] == "healthy", seconds=5, what="found well")
 
 
 def test_nobody_waits_for_a_version_that_does_not_answer_until_it_does_again(

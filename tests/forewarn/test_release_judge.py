@@ -80,6 +80,16 @@ def test_what_both_cannot_answer_is_no_fault_of_the_challenger() -> None:
     assert found.action == "extend"
 
 
+def test_a_shadow_is_asked_only_what_was_answered_so_its_errors_are_its_own() -> None:
+    found = verdict(
+        replace(
+            seen(challenger=broken(30, 100), champion=Arm(version="v1", answered=700, failed=300)),
+            hours=1, mode="shadow",
+        )
+    )  # fmt: skip
+    assert (found.action, "30 of 100 rows" in found.why) == ("rollback", True)
+
+
 @pytest.mark.requirement("C38")
 @pytest.mark.parametrize(
     ("name", "changes"),

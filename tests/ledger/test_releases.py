@@ -114,6 +114,20 @@ def test_a_state_that_was_not_put_up_is_put_up_by_the_next_who_looks(history: Hi
     assert history.mend(CASE) == releases.state(CASE) == state
 
 
+def test_a_previous_version_that_the_store_has_lost_is_dropped_and_a_lost_champion_is_told(
+    history: History, releases: Releases
+) -> None:
+    take(history, act="promote", version="v2")
+    releases.expel(CASE, "v1")
+    started = take(history, act="start", version="v3")
+    assert started.roles == {"champion": "v2", "challenger": "v3"}
+    assert releases.state(CASE) == history.state(CASE) == started
+    releases.expel(CASE, "v2")
+    with pytest.raises(NotFound, match="v2 is not in the package store"):
+        take(history, act="share", share=50)
+    assert releases.state(CASE) == history.state(CASE) == started
+
+
 def test_a_ledger_that_began_anew_counts_on_from_what_replicas_know(
     history: History, releases: Releases, settings: Settings
 ) -> None:
@@ -276,6 +290,8 @@ def test_by_rule_it_is_promoted_and_outcomes_may_still_take_it_back(
     waiting = judge.confirm(BY_RULE, at=LATER + timedelta(hours=1))
     assert waiting
     assert waiting.action == "extend"
+    for number in range(210):  # more lines than anybody would read of the history
+        history.note(BY_RULE, "verdict", BY, "extend", version="v2", at=LATER + timedelta(hours=number))
     known = [outcomes.read(BY_RULE, key, one, at=LATER) for one in sent]
     outcomes.record(ledger, BY_RULE, known, key_id="k", at=LATER)
     verdict = judge.confirm(BY_RULE, at=LATER + timedelta(days=20))
