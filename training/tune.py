@@ -9,8 +9,8 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from math import isfinite
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import ray
@@ -21,7 +21,7 @@ from forewarn.errors import ForewarnError
 from forewarn.tasks import Task
 from training.data import Fold
 from training.presets import Preset
-from training.proposals import GRACE_FOLDS, STOPPABLE, Halving, InOrder, Listed, Proposals, Sampled
+from training.proposals import FOLDS, GRACE_FOLDS, STOPPABLE, Halving, InOrder, Listed, Proposals, Sampled
 from training.recipes import Balance, Recipe
 from training.trial import CrossValidation, recipe_of
 
@@ -33,6 +33,8 @@ WIDTH = "width"
 CPUS_PER_TRIAL = 0.75
 # A wider search waits less for its slowest trial, and learns later from each.
 WIDTH_PER_SLOT = 2
+# Beyond its budget a search waits so long for the first trial that saw every fold; then something else is wrong.
+PATIENCE_SECONDS = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,15 +128,37 @@ def search(
         recorder = _Recorder(folder / FINISHED, preset.metric, len(folds), heard)
         given = {"task": task, "seed": seed, "metric": preset.metric, "milestones": halving.milestones}
         trainable = tune.with_parameters(CrossValidation, folds=folds, **given)
-        left = Budget(trials=budget.trials - len(done), seconds=budget.seconds)
-        ran = _tuner(trainable, searcher, halving, recorder, left, folder).fit()
+        spent = Spent(budget.seconds, len(folds), whole=any(trial.whole for trial in done.values()))
+        ran = _tuner(trainable, searcher, halving, recorder, spent, budget.trials - len(done), folder).fit()
         if ran.errors and not recorder.recorded_any:
             raise ForewarnError(f"every trial failed; the first: {str(ran.errors[0]).strip().splitlines()[-1]}")
     return _best(task, finished_before(folder))
 
 
+class Spent(tune.Stopper):
+    """Ends the search when its seconds are over, but not before one trial has seen every fold: on a machine that is
+    busy with other things the first one may take longer than all of them should.
+    """
+
+    def __init__(self, seconds: float, folds: int, *, whole: bool, clock: Callable[[], float] = monotonic):
+        self._seconds, self._folds, self._whole, self._clock = seconds, folds, whole, clock
+        self._began: float | None = None
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
+        """Ends no trial; takes note of one that saw everything."""
+        self._whole |= result.get(FOLDS) == self._folds
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether it is over. The time before the first trial could begin does not count."""
+        now = self._clock()
+        self._began = now if self._began is None else self._began
+        spent = now - self._began
+        return spent >= self._seconds and (self._whole or spent >= self._seconds + PATIENCE_SECONDS)
+
+
 def _tuner(
-    trainable: Any, searcher: InOrder, halving: Halving, recorder: "_Recorder", left: Budget, folder: Path
+    trainable: Any, searcher: InOrder, halving: Halving, recorder: "_Recorder", spent: Spent, trials: int, folder: Path
 ) -> tune.Tuner:
     # A trial that the budget cut off before its first fold has no metrics, and Tune says so at length.
     logging.getLogger("ray.tune.analysis").setLevel(logging.ERROR)
@@ -143,8 +167,7 @@ def _tuner(
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=halving,
-            num_samples=left.trials,
-            time_budget_s=left.seconds if isfinite(left.seconds) else None,
+            num_samples=trials,
             reuse_actors=True,
             trial_name_creator=_name,
             trial_dirname_creator=_name,
@@ -154,6 +177,7 @@ def _tuner(
             storage_path=str(folder),
             verbose=0,
             callbacks=[recorder],
+            stop=spent,
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the record is all that is kept
         ),
     )

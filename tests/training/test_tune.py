@@ -13,6 +13,7 @@ from forewarn.spaces import STARTING_POINTS
 from forewarn.tasks import Classification, Regression
 from tests.training.test_proposals import Controller, Trial
 from training import presets, tune
+from training.proposals import FOLDS
 from training.recipes import Recipe
 from training.tune import Finished, Found
 
@@ -53,6 +54,30 @@ def test_only_trials_that_saw_every_fold_can_win() -> None:
 def test_a_search_in_which_no_trial_saw_every_fold_says_what_to_do() -> None:
     with pytest.raises(ForewarnError, match="--budget-s"):
         tune._best(EVENT, [finished(0, "xgboost", 0.9, whole=False)])
+
+
+def test_a_search_ends_with_its_seconds_but_not_before_one_trial_saw_every_fold() -> None:
+    now = 100.0
+    spent = tune.Spent(10.0, 5, whole=False, clock=lambda: now)
+    assert not spent.stop_all()
+    now = 111.0
+    assert not spent.stop_all(), "nothing could be proved yet"
+    assert not spent("trial-1", {FOLDS: 3})
+    assert not spent.stop_all()
+    spent("trial-1", {FOLDS: 5})
+    assert spent.stop_all()
+
+
+def test_a_search_that_never_gets_anywhere_ends_too() -> None:
+    now = 0.0
+    spent = tune.Spent(10.0, 5, whole=False, clock=lambda: now)
+    spent.stop_all()
+    now = 10.0 + tune.PATIENCE_SECONDS
+    assert spent.stop_all()
+    begun = tune.Spent(10.0, 5, whole=True, clock=lambda: now)
+    begun.stop_all()
+    now += 10.0
+    assert begun.stop_all(), "one that goes on has a trial that did"
 
 
 def test_of_errors_the_smallest_wins() -> None:
