@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: run setup check test test-fast bench bench-peers bench-batch bench-scaling bench-startup bench-judge bench-ledger bench-features bench-search mlflow audit lock clean
+.PHONY: run setup check test test-fast demo bench bench-drift bench-years bench-peers bench-batch bench-scaling bench-startup bench-judge bench-ledger bench-features bench-search mlflow audit lock clean
 
 run: $(STAMP)  ## Train if there is no champion, serve, and say where (DATA=file.csv trains on that file)
 	@exec $(BIN)/forewarn up $(if $(DATA),--data "$(DATA)")
@@ -52,6 +52,15 @@ bench-batch: $(STAMP)  ## Parquet files of 1, 4 and 10 million rows beside one c
 audit: $(STAMP)  ## The locked dependencies beside the public list of vulnerabilities (needs the internet)
 	@test -x .venv-audit/bin/pip-audit || (python3 -m venv .venv-audit && .venv-audit/bin/pip install --quiet pip-audit)
 	.venv-audit/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip
+
+demo: $(STAMP)  ## The whole story in minutes: serve, drift, retrain, release, roll back, forget; leaves reports/demo/demo.html
+	@exec $(BIN)/forewarn demo $(if $(SHORT),--short)
+
+bench-drift: $(STAMP)  ## How often drift is cried where there is none, and found where there is, beside Evidently (ten minutes)
+	$(BIN)/python -m benchmarks.drift
+
+bench-years: $(STAMP)  ## Year by year beside what was learned: alarms, estimate and truth (FILE=mfg_termination.csv)
+	$(BIN)/python -m benchmarks.termination $(FILE)
 
 bench-judge: $(STAMP)  ## How often the judge of releases errs: simulated canaries (two minutes)
 	$(BIN)/python -m benchmarks.sequential

@@ -7,6 +7,7 @@ from deployments.endpoint import Endpoint
 from deployments.fallback import Nightly
 from deployments.meter import Meter
 from deployments.noticeboard import Noticeboard
+from deployments.orders import Orders
 from deployments.quota import Quota
 from deployments.scribe import Scribe
 from forewarn.feature_store import FeatureStore
@@ -29,6 +30,7 @@ class House:
         history: of releases; nightly: what is left to say where no version can answer.
         spool: where every answered row is written down before its answer goes out; scribe: who does that.
         store: what fills in the fields that a request with a subject's id leaves out.
+        orders: jobs on many rows, which the cluster runs.
         since: when this replica started, on the monotonic clock, in seconds.
     """
 
@@ -45,6 +47,7 @@ class House:
     spool: Spool
     scribe: Scribe
     store: FeatureStore
+    orders: Orders
     meter: Meter
     max_rows: int
     max_explained: int

@@ -17,10 +17,12 @@ from deployments.coalesce import Coalescer, Lane
 from deployments.courier import Courier
 from deployments.endpoint import Endpoint
 from deployments.fallback import Nightly
+from deployments.foreman import RayJobs
 from deployments.house import House
 from deployments.lessor import Lease, Lessor, RedisCounter
 from deployments.meter import Meter
 from deployments.noticeboard import Noticeboard
+from deployments.orders import Orders
 from deployments.quota import Quota
 from deployments.routes import create_app
 from deployments.scribe import Scribe
@@ -75,6 +77,7 @@ class Ingress:
             spool=spool,
             scribe=scribe,
             store=FeatureStore.open(settings),
+            orders=Orders(settings, RayJobs()),
             meter=meter,
             **{name: door[name] for name in ("max_rows", "max_explained", "max_body_bytes", "cors_origins")},
             since=monotonic(),

@@ -9,7 +9,7 @@ together once in a hundred windows.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2_contingency, gamma
 
 from forewarn.fields import FieldSpec, Row
-from forewarn.tasks import Vector
+from forewarn.tasks import Classification, Vector
 from forewarn.usecase import UseCase
 
 BINS = 10
@@ -32,6 +32,8 @@ DRAWS = 2000
 # Half a row in each bin, instead of the 1e-4 that makes one empty bin of a small window an alarm.
 HALF = 0.5
 MISSING, NEW, ANY = "(missing)", "(new)", "(any)"
+# Of a probability; and of an amount, in standard deviations.
+TELLING, TELLING_OF_AMOUNTS = 0.01, 0.05
 # Shares of a window that are told as broken expectations.
 MOST_NEW, MOST_MISSING, MOST_BEYOND = 0.01, 0.05, 0.02
 
@@ -70,28 +72,51 @@ class Shift:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A window of rows beside a reference."""
+    """A window of rows beside a reference.
+
+    Attributes:
+        fields: as they were sent; features: what is derived of them; label: of those rows of which it is known.
+    """
 
     rows: int
     reference_rows: int
     fields: tuple[Shift, ...]
     score: Shift
+    features: tuple[Shift, ...] = ()
+    label: Shift | None = None
+
+    @property
+    def every(self) -> tuple[Shift, ...]:
+        """All of them, the score and the label last."""
+        return (*self.fields, *self.features, self.score, *([self.label] if self.label else []))
 
     @property
     def moved(self) -> tuple[Shift, ...]:
-        """What has moved, the most important first; at last the score, which follows them."""
-        found = sorted(self.fields, key=lambda one: -one.psi * (one.importance + 0.01))
-        return tuple(one for one in (*found, self.score) if one.level != "none")
+        """What has moved, the most important first; at last the score and the label, which follow them."""
+        found = sorted((*self.fields, *self.features), key=lambda one: -one.psi * (one.importance + 0.01))
+        ends = self.every[len(found) :]
+        return tuple(one for one in (*found, *ends) if one.level != "none")
 
     @property
     def level(self) -> Level:
         """The highest of all."""
-        levels = {one.level for one in (*self.fields, self.score)}
+        levels = {one.level for one in self.every}
         return "drift" if "drift" in levels else "watch" if "watch" in levels else "none"
 
 
-def profile(case: UseCase, rows: Sequence[Row], scores: Vector) -> dict[str, Any]:
-    """The reference: every field's distribution, and the score's, as plain JSON.
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """From which index on a field is to be watched, and has drifted (S2-52)."""
+
+    watch: float = WATCH
+    drift: float = DRIFT
+
+
+def profile(
+    case: UseCase, rows: Sequence[Row], scores: Vector, *, derived: Mapping[str, Vector] | None = None,
+    labels: Vector | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """The reference: every field's distribution, every derived feature's, the score's and the label's, as plain JSON.
 
     Numbers get quantile bins (each holds about 1/10 of the training rows) with open tails, categories a bin a
     level; both count missing values apart. Protected fields are profiled too: fairness needs them.
@@ -100,28 +125,45 @@ def profile(case: UseCase, rows: Sequence[Row], scores: Vector) -> dict[str, Any
     return {
         "rows": len(rows),
         "fields": {spec.wire: _field(spec, [row[spec.name] for row in rows]) for spec in specs},
-        "score": _profiled_numbers([float(score) for score in scores]),
+        "features": {name: _profiled_numbers(list(values)) for name, values in (derived or {}).items()},
+        "score": _profiled_numbers([float(score) for score in scores], apart=_resolution(case, scores)),
+        "label": _profiled_labels(labels) if labels is not None and len(labels) else None,
     }
 
 
 def compare(
-    case: UseCase, reference: Mapping[str, Any], rows: Sequence[Row], scores: Vector, importance: Mapping[str, float]
-) -> Comparison:
+    case: UseCase, reference: Mapping[str, Any], rows: Sequence[Row], scores: Vector, importance: Mapping[str, float],
+    *, derived: Mapping[str, Vector] | None = None, labels: Vector | None = None, limits: Limits = Limits(),
+) -> Comparison:  # fmt: skip
     """Validated rows and their scores beside a package's reference.
 
     Args:
-        importance: raw field → its mean absolute contribution, as the package's evidence has it.
+        importance: raw field → its mean absolute contribution, as the package's evidence has it; and feature → that of
+            what it is made of.
+        derived: feature → its values on these rows.
+        labels: what came true, of however many of the rows it is known.
     """
-    whole = sum(importance.values()) or 1.0
+    whole = sum(importance.get(spec.wire, 0.0) for spec in case.fields) or 1.0
     specs = [spec for spec in case.fields if spec.wire in reference["fields"]]
     columns = {spec.wire: [row[spec.name] for row in rows] for spec in specs}
-    shift = partial(_shift, level=FALSE_ALARMS / (len(columns) + 1), independent=_independent(case, rows))
-    told = [
-        shift(name, reference["fields"][name], values, importance.get(name, 0.0) / whole)
-        for name, values in columns.items()
-    ]
-    score = shift("score", reference["score"], scores.tolist(), 1.0)
-    return Comparison(rows=len(rows), reference_rows=reference["rows"], fields=tuple(told), score=score)
+    known = reference.get("features", {})
+    further = {name: list(values) for name, values in (derived or {}).items() if name in known}
+    label = reference.get("label") if labels is not None and len(labels) else None
+    tests = len(columns) + len(further) + 1 + bool(label)
+    shift = partial(_shift, level=FALSE_ALARMS / tests, independent=_independent(case, rows), limits=limits)
+    return Comparison(
+        rows=len(rows),
+        reference_rows=reference["rows"],
+        fields=tuple(
+            shift(name, reference["fields"][name], values, importance.get(name, 0.0) / whole)
+            for name, values in columns.items()
+        ),
+        features=tuple(
+            shift(name, known[name], values, importance.get(name, 0.0) / whole) for name, values in further.items()
+        ),
+        score=shift("score", reference["score"], scores.tolist(), 1.0),
+        label=_label_shift(label, labels, FALSE_ALARMS / tests, limits) if label and labels is not None else None,
+    )
 
 
 def is_alarm(windows: Sequence[bool], *, least: int = 2, of: int = 3) -> bool:
@@ -136,13 +178,14 @@ def _independent(case: UseCase, rows: Sequence[Row]) -> int:
 
 
 def _shift(
-    name: str, known: Mapping[str, Any], values: Sequence[Any], importance: float, *, level: float, independent: int
-) -> Shift:
+    name: str, known: Mapping[str, Any], values: Sequence[Any], importance: float, *, level: float, independent: int,
+    limits: Limits = Limits(),
+) -> Shift:  # fmt: skip
     histogram = _numbers if known["kind"] == "number" else _categories
     bins, before, now = histogram(known, values)
     expected, found = _smoothed(before), _smoothed(now)
     psi, floor = _psi(expected, found), noise(before, independent, level)
-    stands = WATCH if psi <= DRIFT else DRIFT
+    moved: Level = "watch" if psi <= limits.drift else "drift"
     return Shift(
         field=name,
         kind=known["kind"],
@@ -152,12 +195,17 @@ def _shift(
         p=_p(before, now),
         floor=floor,
         importance=importance,
-        level="none" if psi <= max(WATCH, floor) else "watch" if stands == WATCH else "drift",
+        level="none" if psi <= max(limits.watch, floor) else moved,
         bins=tuple(bins),
         expected=tuple(expected.tolist()),
         found=tuple(found.tolist()),
         broken=tuple(_broken(known, values)),
     )
+
+
+def _label_shift(known: Mapping[str, Any], labels: Vector, level: float, limits: Limits) -> Shift:
+    values = labels.tolist() if known["kind"] == "number" else [str(int(label)) for label in labels]
+    return _shift("label", known, values, 1.0, level=level, independent=len(labels), limits=limits)
 
 
 def noise(before: Counts, rows: int, level: float) -> float:
@@ -166,11 +214,14 @@ def noise(before: Counts, rows: int, level: float) -> float:
     Drawn from what the reference's counts leave open of the true shares (Dirichlet), then from those (multinomial); the
     far tail by a gamma distribution of the draws' mean and variance. Seeded: the same window has the same limit.
     """
-    if not rows:
-        return float("inf")
-    random = np.random.default_rng(0)
-    drawn = random.multinomial(rows, random.dirichlet(before + HALF, size=DRAWS)).astype(float)
-    index = _psi(_smoothed(before), _smoothed(drawn))
+    return _noise(tuple(before.tolist()), rows, level) if rows else float("inf")
+
+
+@lru_cache(maxsize=4096)  # windows of one size have one limit; to draw it takes most of a comparison's time
+def _noise(before: tuple[float, ...], rows: int, level: float) -> float:
+    random, counts = np.random.default_rng(0), np.array(before)
+    drawn = random.multinomial(rows, random.dirichlet(counts + HALF, size=DRAWS)).astype(float)
+    index = _psi(_smoothed(counts), _smoothed(drawn))
     mean, variance = float(index.mean()), float(index.var())
     return float(gamma.isf(level, mean**2 / variance, scale=variance / mean)) if variance else mean
 
@@ -245,11 +296,19 @@ def _field(spec: FieldSpec, values: list[Any]) -> dict[str, Any]:
     return _profiled_numbers(values) if spec.kind == "number" else _profiled_levels(spec, values)
 
 
-def _profiled_numbers(values: list[Any]) -> dict[str, Any]:
+def _resolution(case: UseCase, scores: Vector) -> float:
+    """Below this a difference of two scores means nothing to anybody. Where events are rare, nine scores in ten differ
+    in the third decimal only, and otherwise after each training: bins that fine made an index of 0.9 of nothing.
+    """
+    return TELLING if isinstance(case.task, Classification) else TELLING_OF_AMOUNTS * float(np.std(scores))
+
+
+def _profiled_numbers(values: list[Any], *, apart: float = 0.0) -> dict[str, Any]:
+    """Quantile bins; their edges are at least `apart` from each other."""
     present = np.array([value for value in values if value is not None], dtype=np.float64)
     if not len(present):
         return {"kind": "number", "missing": len(values), "edges": [], "counts": [0]}
-    edges = np.unique(np.quantile(present, np.linspace(0, 1, BINS + 1)[1:-1]))
+    edges = _thinned(np.unique(np.quantile(present, np.linspace(0, 1, BINS + 1)[1:-1])), apart)
     counts = np.bincount(np.searchsorted(edges, present, side="right"), minlength=len(edges) + 1)
     return {
         "kind": "number",
@@ -261,6 +320,22 @@ def _profiled_numbers(values: list[Any]) -> dict[str, Any]:
         "mean": float(present.mean()),
         "deviation": float(present.std()),
     }
+
+
+def _thinned(edges: Counts, apart: float) -> Counts:
+    kept: list[float] = []
+    for edge in edges.tolist():
+        if not kept or edge - kept[-1] >= apart:
+            kept.append(edge)
+    return np.array(kept)
+
+
+def _profiled_labels(labels: Vector) -> dict[str, Any]:
+    """Events by their two levels, amounts as any number."""
+    if set(labels.tolist()) <= {0.0, 1.0}:
+        events = int(labels.sum())
+        return {"kind": "category", "missing": 0, "counts": {"0": len(labels) - events, "1": events}}
+    return _profiled_numbers(labels.tolist())
 
 
 def _profiled_levels(spec: FieldSpec, values: list[Any]) -> dict[str, Any]:

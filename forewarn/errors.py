@@ -16,6 +16,8 @@
     ├── NotRecorded               503   an answer could not be written down, so it was not given
     ├── OptedOut                  403   this person wants not to be scored
     ├── QuotaExceeded             429   this key has asked as often as it may for now
+    ├── ClusterUnavailable        503   the cluster that jobs run on does not answer
+    ├── NotFinished               409   a job's result was asked for before there is one, or there is none
     ├── VersionTaken              409   a version of that name is there, with other content
     ├── PackageDamaged            500   a model package does not verify
     ├── StateDamaged              500   a state file of this installation cannot be read
@@ -120,6 +122,18 @@ class QuotaExceeded(ForewarnError):
     status = 429
     limit: int = 0
     wait_s: float = 1.0
+
+
+class ClusterUnavailable(ForewarnError):
+    """The cluster that jobs run on does not answer."""
+
+    status = 503
+
+
+class NotFinished(ForewarnError):
+    """A job's result is asked for, and the job is not done."""
+
+    status = 409
 
 
 class VersionTaken(ForewarnError):

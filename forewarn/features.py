@@ -110,6 +110,11 @@ class Features:
                 "it promises not to be; report this as a mistake in the use case's file"
             )
 
+    def derived_of(self, matrix: Matrix) -> dict[str, NDArray[np.float64]]:
+        """Feature → its values, of a matrix of this version."""
+        start = matrix.shape[1] - len(self.derived)
+        return {name: matrix[:, place].astype(np.float64) for place, name in enumerate(self.derived, start=start)}
+
     def to_json(self) -> dict[str, Any]:
         """What was learned, as plain JSON."""
         return {"cleaning": self.cleaner.to_json(), "derived": list(self.derived)}

@@ -29,7 +29,7 @@ def bootstrap(task: Task, labels: Vector, scores: Vector, rule: Rule, *, seed: i
     size = min(len(labels), MOST_ROWS)
     draws = list(_draws(lambda places: performance.measure(task, labels[places], scores[places], rule),
                         len(labels), size, random))  # fmt: skip
-    narrowed = np.sqrt(size / len(labels))
+    narrowed = float(np.sqrt(size / len(labels)))
     return {name: _estimate(found, np.array([draw[name] for draw in draws]), narrowed) for name, found in value.items()}
 
 

@@ -94,6 +94,28 @@ class Canary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Watching:
+    """When a version that serves is to be replaced (S2-55, S2-59, C40).
+
+    Attributes:
+        fall: by how much the metric that versions are chosen by may fall below what it was in training.
+        fall_of_amounts: by which share of it a mean absolute error may rise.
+        min_outcomes: with fewer known, nothing is said of how good it turned out to be.
+        cooldown_days: after a retraining none is begun by itself for so long; most_a_month: nor more than these.
+        history_days: rows of the ledger that a retraining learns from are no older (S2-59).
+        min_rows: with fewer such rows there is nothing new to learn.
+    """
+
+    fall: float = 0.04
+    fall_of_amounts: float = 0.15
+    min_outcomes: int = 100
+    cooldown_days: float = 7.0
+    most_a_month: int = 4
+    history_days: float = 183.0
+    min_rows: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
 class Retention:
     """What is kept of predictions, and for how long (C10).
 

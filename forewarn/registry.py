@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, Schema, TensorSpec
 
-from forewarn.errors import NotFound
+from forewarn.errors import CannotStart, NotFound
 from forewarn.fields import FieldSpec, Row
 from forewarn.settings import PROJECT, Settings
 from forewarn.tasks import Vector
@@ -99,6 +99,24 @@ class Registry:
     def log_files(self, run: str, folder: Path, *, below: str) -> None:
         """Every file of a folder as artefacts of a run."""
         self._client.log_artifacts(run, str(folder), below)
+
+    def log_report(
+        self, case: UseCase, kind: str, files: Sequence[Path], *, metrics: Mapping[str, float], version: str
+    ) -> str:
+        """A run of its own for a report on a version that serves: its files, its figures. Its id.
+
+        Raises:
+            CannotStart: the tracking server does not take it.
+        """
+        tags = {"kind": kind, "version": version, "git_sha": self._settings.git_sha}
+        try:
+            run = self.start_run(case, f"{kind} of {version}", params={}, tags=tags)
+            for file in files:
+                self._client.log_artifact(run, str(file), kind)
+            self.finish_run(run, metrics=metrics)
+        except MlflowException as error:
+            raise CannotStart(f"{self._settings.mlflow_uri}: {str(error).splitlines()[0][:200]}") from error
+        return run
 
     def register(self, case: UseCase, run: str, folder: Path, *, tags: Mapping[str, str] | None = None) -> str:
         """Log a package as an MLflow model of this run and register it; the version, such as "v3"."""

@@ -35,6 +35,10 @@ class Settings(BaseSettings):
     tracking_uri: str = Field(default="", description="MLflow tracking server; empty: SQLite in home.")
     port: int | None = Field(default=None, ge=1, le=65535, description="HTTP port; else serve_config.yaml's.")
     use_cases: Path | None = Field(default=None, description="Folder of further use cases.")
+    alerts: Path | None = Field(default=None, description="File of whom to alert; else alerts.yaml in home.")
+    schedule: Path | None = Field(default=None, description="What runs when; else schedule.yaml.")
+    inbox: Path | None = Field(default=None, description="Folder that jobs over HTTP may read; else inbox in home.")
+    inbox_uris: str = Field(default="", description="What else they may read: s3://…/ and databases, between commas.")
     features_uri: str = Field(default="", description="Feature store, as postgresql://…; empty: SQLite in home.")
     ledger_uri: str = Field(default="", description="Ledger, as postgresql://…; empty: SQLite in home.")
     redis_url: str = Field(default="", description="Redis for cache and quotas; empty: none.")
@@ -45,10 +49,10 @@ class Settings(BaseSettings):
     commit: str = Field(default="", description="The code's commit, where no checkout says it: in a job, an image.")
     dashboard_port: int = Field(default=8265, ge=1, le=65535, description="Ray dashboard, localhost only.")
 
-    @field_validator("home", "use_cases")
+    @field_validator("home", "use_cases", "alerts", "schedule", "inbox")
     @classmethod
-    def _absolute(cls, folder: Path | None) -> Path | None:
-        return folder.expanduser().resolve() if folder else None
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return path.expanduser().resolve() if path else None
 
     @property
     def whoami(self) -> str:
@@ -131,6 +135,27 @@ class Settings(BaseSettings):
     def audit_key(self) -> Path:
         """The secret under which audit lines are chained; mode 0600."""
         return self.home / "secrets" / "audit_key"
+
+    @property
+    def alerts_file(self) -> Path | None:
+        """Over which channels alerts are told; None: nobody is."""
+        mine = self.home / "alerts.yaml"
+        return self.alerts or (mine if mine.exists() else None)
+
+    @property
+    def inbox_folder(self) -> Path:
+        """Of the files of this machine, jobs that are ordered over HTTP read those below it."""
+        return self.inbox or self.home / "inbox"
+
+    @property
+    def orders(self) -> Path:
+        """Jobs that were ordered over HTTP, a folder each: what was asked, uploaded, and came out."""
+        return self.home / "jobs"
+
+    @property
+    def outputs(self) -> Path:
+        """Outputs of batch jobs on their way elsewhere."""
+        return self.home / "outputs"
 
     @property
     def running(self) -> Path:

@@ -161,24 +161,31 @@ def _bytes(file: Path) -> bytes:
         raise BadInput(f"{file}: cannot be opened ({error.strerror}); check who may read it") from None
 
 
-def _object(uri: str) -> bytes:
-    """An S3 object's bytes. The SDK retries what may pass, with exponential back-off and jitter."""
-    from pyarrow import fs
-
+def bucket_and_key(uri: str) -> tuple[str, str]:
+    """What an S3 URI names. Raises BadInput if it names none."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     if not BUCKET.fullmatch(bucket) or not key:
         raise BadInput("s3://…: no bucket and key; write s3://bucket/key, and credentials in AWS_* or ~/.aws")
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    return bucket, key
+
+
+def s3(bucket: str) -> Any:
+    """Arrow's way to it. The SDK retries what may pass, with exponential back-off and jitter."""
+    from pyarrow import fs
+
+    asked = os.environ.get
+    endpoint = asked("AWS_ENDPOINT_URL_S3") or asked("AWS_ENDPOINT_URL")
+    region = asked("AWS_REGION") or asked("AWS_DEFAULT_REGION") or (None if endpoint else fs.resolve_s3_region(bucket))
+    patience = fs.AwsStandardS3RetryStrategy(max_attempts=TRIES)
+    waits = {"connect_timeout": CONNECT_S, "request_timeout": READ_S}
+    return fs.S3FileSystem(endpoint_override=endpoint, region=region, retry_strategy=patience, **waits)
+
+
+def _object(uri: str) -> bytes:
+    """An S3 object's bytes."""
+    bucket, key = bucket_and_key(uri)
     try:
-        store = fs.S3FileSystem(
-            endpoint_override=endpoint,
-            region=region or (None if endpoint else fs.resolve_s3_region(bucket)),
-            connect_timeout=CONNECT_S,
-            request_timeout=READ_S,
-            retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=TRIES),
-        )
-        with store.open_input_stream(f"{bucket}/{key}") as stream:
+        with s3(bucket).open_input_stream(f"{bucket}/{key}") as stream:
             return bytes(stream.read())
     except FileNotFoundError:
         raise BadInput(f"{uri}: no such object; check the bucket and the key") from None

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from forewarn.answers import Api, Example
 from forewarn.fields import FieldSpec, Row, RowModel
-from forewarn.policy import Canary, Expectation, Fairness, Gates, Retention
+from forewarn.policy import Canary, Expectation, Fairness, Gates, Retention, Watching
 from forewarn.tasks import Task
 
 Columns = Mapping[str, NDArray[Any]]
@@ -86,7 +86,7 @@ class UseCase:
         expects: directional tests.
         gates, fairness: what a version must pass.
         retention: what is kept of predictions, and for how long.
-        canary: how a new version earns its traffic.
+        canary: how a new version earns its traffic; watching: when one that serves is to be replaced.
         horizon_days: an outcome belongs to the predictions of so many days before it; one that is older, and of whose
             subject nothing was heard, is mature: it did not come true.
     """
@@ -121,6 +121,7 @@ class UseCase:
     fairness: Fairness = field(default_factory=Fairness)
     retention: Retention = field(default_factory=Retention)
     canary: Canary = field(default_factory=Canary)
+    watching: Watching = field(default_factory=Watching)
     horizon_days: float = 90.0
     examples: tuple[Example, ...] = ()
 

@@ -1,7 +1,5 @@
 """The report of a release: both versions side by side, with intervals, outcomes and a picture; HTML and JSON."""
 
-import io
-from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
@@ -10,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from forewarn import performance
 from forewarn.errors import NotFound
@@ -23,10 +19,9 @@ from forewarn.releases.arms import Arm, Observed, Pairs
 from forewarn.settings import Settings
 from forewarn.tasks import Classification
 from forewarn.usecase import UseCase
+from jobs import pages
+from jobs.pages import ONE, OTHER
 
-HERE = Path(__file__).parent
-# Told apart by whoever sees red and green alike.
-ONE, OTHER = "#b2182b", "#2166ac"
 BEGIN = ("start", "shadow")
 
 
@@ -39,14 +34,8 @@ def write(case: UseCase, settings: Settings, release: int | None, folder: Path) 
     """
     told = report(case, settings, release, at=datetime.now(UTC))
     seen: Observed = told.pop("seen")
-    folder.mkdir(parents=True, exist_ok=True)
     base = folder / f"release-{case.name}-{told['release']}"
-    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
-    page = environment.get_template("ab.html.jinja").render(r=told, picture=picture(case, seen, told["measures"]))
-    files = {base.with_suffix(".html"): page.encode(), base.with_suffix(".json"): orjson.dumps(told)}
-    for file, content in files.items():
-        file.write_bytes(content)
-    return list(files)
+    return pages.write("ab.html.jinja", told, base, picture=picture(case, seen, told["measures"]))
 
 
 def report(case: UseCase, settings: Settings, release: int | None, *, at: datetime) -> dict[str, Any]:
@@ -157,20 +146,10 @@ def _mean(values: Any) -> dict[str, Any]:
 
 def picture(case: UseCase, seen: Observed, measures: list[Mapping[str, Any]]) -> str:
     """Left what each version said, right how much worse the new one is by each measure; base64 PNG."""
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    from matplotlib import pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.6), layout="constrained")
-    _said(left, case, seen)
-    _compared(right, measures)
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-    held = io.BytesIO()
-    figure.savefig(held, dpi=110)
-    plt.close(figure)
-    return b64encode(held.getvalue()).decode()
+    figure, grid = pages.canvas(2, 1, (11, 3.6))
+    _said(grid[0, 0], case, seen)
+    _compared(grid[0, 1], measures)
+    return pages.png(figure)
 
 
 def _said(axes: Any, case: UseCase, seen: Observed) -> None:

@@ -14,9 +14,11 @@ from forewarn.ledger import doors
 from forewarn.releases import Releases
 from forewarn.settings import Settings
 from jobs import (
+    alerts,
     audit,
     cluster,
     compliance,
+    demo,
     drift,
     evaluate,
     keys,
@@ -24,6 +26,8 @@ from jobs import (
     refresh_features,
     release,
     retention,
+    retrain,
+    schedule,
     score,
     subject,
     terminal,
@@ -42,13 +46,17 @@ app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(score.score)
 app.command()(drift.drift)
+app.command()(retrain.retrain)
 app.command()(refresh_features.refresh_features)
 app.add_typer(release.app, name="release")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
 app.add_typer(subject.app, name="subject")
+app.add_typer(alerts.app, name="alerts")
+app.add_typer(schedule.app, name="schedule")
 app.command()(retention.retention)
 app.command()(compliance.compliance)
+app.command()(demo.demo)
 
 
 @app.command()

@@ -3,25 +3,21 @@
 forewarn compliance --quarter 2026Q3 --output reports/
 """
 
-import io
-from base64 import b64encode
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from forewarn.ledger import report
 from forewarn.ledger.audit import By, Chain
 from forewarn.ledger.store import Ledger
 from forewarn.settings import Settings
-from jobs import terminal
+from jobs import pages, terminal
 
 # Of each use case's decisions on the page; the JSON has all.
 MOST_SHOWN = 200
-HERE = Path(__file__).parent
 # Colours that are told apart by whoever sees red and green alike.
 COLOURS = {"low": "#9ecae1", "medium": "#fdae6b", "high": "#b2182b", "amount": "#969696"}
 
@@ -37,13 +33,8 @@ def compliance(
     settings, now = Settings(), datetime.now(UTC)
     ledger = Ledger.open(settings)
     told = report.compliance(settings, ledger, quarter, now=now)
-    output.mkdir(parents=True, exist_ok=True)
     base = output / f"compliance-{told['quarter']}"
-    as_json = orjson.dumps(told, option=orjson.OPT_INDENT_2)
-    files = {base.with_suffix(".json"): as_json, base.with_suffix(".html"): page(told).encode()}
-    for file, held in files.items():
-        file.touch(mode=0o600)  # people's reasons stand in it
-        file.write_bytes(held)
+    files = pages.write("compliance.html.jinja", told, base, **_beside(told["use_cases"]))
     with ledger.begin() as connection:
         about, by = {"quarter": told["quarter"]}, By(actor=settings.whoami)
         Chain.of(settings).append(connection, "compliance.report", by, about, at=now)
@@ -54,15 +45,17 @@ def compliance(
 
 def page(told: dict[str, Any]) -> str:
     """The report as HTML."""
-    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
-    cases = told["use_cases"]
-    return environment.get_template("compliance.html.jinja").render(
-        r=told,
-        answered=sum(one["n"] for case in cases.values() for one in case["answered"]),
-        most=MOST_SHOWN,
-        fair={name: fairness(case["champion"]) for name, case in cases.items()},
-        picture=_picture(cases),
-    )
+    return pages.page("compliance.html.jinja", told, **_beside(told["use_cases"]))
+
+
+def _beside(cases: dict[str, Any]) -> dict[str, Any]:
+    """What the page shows beside the figures."""
+    return {
+        "answered": sum(one["n"] for case in cases.values() for one in case["answered"]),
+        "most": MOST_SHOWN,
+        "fair": {name: fairness(case["champion"]) for name, case in cases.items()},
+        "picture": _picture(cases),
+    }
 
 
 def fairness(champion: dict[str, Any] | None) -> str:
@@ -77,11 +70,6 @@ def fairness(champion: dict[str, Any] | None) -> str:
 
 def _picture(cases: dict[str, Any]) -> str:
     """Bars of the predictions of each risk level; empty where there were none."""
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    from matplotlib import pyplot as plt
-
     levels: dict[str, dict[str, int]] = {level: {} for level in COLOURS}
     for name, case in cases.items():
         for one in case["answered"]:
@@ -90,7 +78,8 @@ def _picture(cases: dict[str, Any]) -> str:
     levels = {level: of for level, of in levels.items() if of}
     if not levels:
         return ""
-    figure, axes = plt.subplots(figsize=(9, 0.5 + 0.6 * len(cases)), layout="constrained")
+    figure, grid = pages.canvas(1, 1, (9, 0.5 + 0.6 * len(cases)))
+    axes = grid[0, 0]
     left = dict.fromkeys(cases, 0)
     for level, of in levels.items():
         wide, colour = [of.get(name, 0) for name in cases], COLOURS.get(level)
@@ -98,11 +87,7 @@ def _picture(cases: dict[str, Any]) -> str:
         left = {name: left[name] + of.get(name, 0) for name in cases}
     axes.set_xlabel("predictions in the quarter")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    held = io.BytesIO()
-    figure.savefig(held, dpi=110)
-    plt.close(figure)
-    return b64encode(held.getvalue()).decode()
+    return pages.png(figure)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from forewarn import usecases
 from forewarn.databases import written
-from forewarn.errors import ForewarnError, LedgerUnavailable, NotAllowed
+from forewarn.errors import ForewarnError, LedgerUnavailable, NotAllowed, NotFound, PackageDamaged
 from forewarn.ledger.audit import By
 from forewarn.ledger.observed import observed
 from forewarn.ledger.releases import History, Step
@@ -27,6 +27,7 @@ from forewarn.releases.arms import Observed
 from forewarn.releases.judge import Verdict
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
+from jobs import watching
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS, DEEP_SECONDS, TRUTH_SECONDS, TELL_HOURS = 5.0, 60.0, 3600.0, 1.0
@@ -41,7 +42,7 @@ class Judge:
 
     def __init__(self, settings: Settings, ledger: Ledger):
         self._settings, self._ledger = settings, ledger
-        self._history = History.of(settings, ledger)
+        self._history, self._releases = History.of(settings, ledger), Releases(settings.packages)
 
     def glance(self, case: UseCase, *, at: datetime) -> Verdict | None:
         """At errors of the last minutes alone: a challenger or shadow that cannot answer loses what it has at once,
@@ -55,8 +56,11 @@ class Judge:
         return self._act(case, state, seen, Verdict(action="rollback", reasons=(reason,)), at) if reason else None
 
     def look(self, case: UseCase, *, at: datetime) -> Verdict | None:
-        """At everything that is known of a challenger or shadow; None where there is none."""
+        """At everything that is known of a challenger or shadow; None where there is none. And whether the packages of
+        all roles are whole: replicas refuse one that is not, and somebody must hear of it.
+        """
         state = self._history.mend(case)
+        watching.damaged(case, self._settings, self._ledger, _damaged(case, self._releases, state), at=at)
         if not state.since or not (state.challenger or state.shadow):
             return None
         seen = observed(self._ledger, case, state, at=at)
@@ -100,6 +104,8 @@ class Judge:
     ) -> None:  # fmt: skip
         self._history.change(case, act, BY, why, step, at=at, verdict=told, version=version)
         log.warning("%s %s: %s: %s", case.name, version, act, why)
+        if act == "rollback":
+            watching.rolled_back(case, self._settings, self._ledger, version, why, at=at)
 
     def _tell(self, case: UseCase, act: str, verdict: Verdict, seen: Observed, at: datetime, *, version: str) -> None:
         """A line where it says something new, and every hour."""
@@ -135,6 +141,17 @@ def _step_of(version: str, role: str, step: Step) -> Step:
         return step(now)
 
     return taken
+
+
+def _damaged(case: UseCase, releases: Releases, state: ReleaseState) -> dict[str, str]:
+    """Version → what is wrong with its package."""
+    found = {}
+    for version in state.versions:
+        try:
+            releases.verify(case, version)
+        except (NotFound, PackageDamaged) as error:
+            found[version] = str(error)
+    return found
 
 
 def watch(settings: Settings) -> None:

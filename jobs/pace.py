@@ -49,18 +49,21 @@ class Pace:
         """In seconds, and rows per second: with all it takes to start, and since an actor began with its first part
         until the output was whole.
         """
+        worked = min(self._worked, self._ended)  # where an earlier attempt had done all the work
         return {
             "seconds": round(self.seconds, 3),
             "seconds_to_connect": round(self._connected - self._began, 3),
-            "seconds_to_start": round(self._worked - self._began, 3),
+            "seconds_to_start": round(worked - self._began, 3),
             "rows_per_second": round(self._rows / self.seconds, 1),
-            "rows_per_second_once_started": round(self._rows / (self._ended - self._worked), 1),
+            "rows_per_second_once_started": round(self._rows / max(self._ended - worked, 1e-3), 1),
         }
 
 
 @contextmanager
-def progress() -> Iterator[Tell]:
-    """Rows so far and rows per second; a line now and then where there is no terminal to draw on."""
+def progress(before: int = 0) -> Iterator[Tell]:
+    """Rows so far and rows per second; a line now and then where there is no terminal to draw on. `before`: rows that
+    an earlier attempt did.
+    """
     shown = TextColumn("Scoring: {task.completed:,.0f} rows, {task.fields[rate]:,.0f}/s")
     began = said = monotonic()
     with Progress(SpinnerColumn(), shown, TimeElapsedColumn(), console=terminal.console, transient=True) as progress:
@@ -69,9 +72,9 @@ def progress() -> Iterator[Tell]:
         def tell(rows: int) -> None:
             nonlocal said
             now = monotonic()
-            progress.update(bar, completed=rows, rate=rows / (now - began))
+            progress.update(bar, completed=rows, rate=(rows - before) / (now - began))
             if not terminal.console.is_terminal and now - said >= SAY_SECONDS:
                 said = now
-                terminal.console.print(f"  {rows:,} rows, {rows / (now - began):,.0f}/s")
+                terminal.console.print(f"  {rows:,} rows, {(rows - before) / (now - began):,.0f}/s")
 
         yield tell

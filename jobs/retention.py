@@ -6,7 +6,9 @@
 It may run twice, and be cut short. Prints one JSON line; exits 0 when done, 1 with one sentence if it cannot be.
 """
 
+import shutil
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import orjson
@@ -18,6 +20,8 @@ from forewarn.ledger.audit import By, Chain
 from forewarn.ledger.store import Ledger
 from forewarn.settings import Settings
 from jobs import terminal
+
+KEEP_ORDERS_SECONDS = 30 * 24 * 3600
 
 
 def retention(
@@ -46,7 +50,15 @@ def retention(
         would = "would be " if dry_run else ""
         said = f"{done['purged']:,} rows {would}purged, {done['archived']:,} lines {would}archived"
         terminal.console.print(f"[green]✓[/] {case.name}: {said}", soft_wrap=True)
-    print(orjson.dumps({"dry_run": dry_run, "use_cases": told}).decode())
+    orders = [folder for folder in _orders(settings) if now.timestamp() - folder.stat().st_mtime > KEEP_ORDERS_SECONDS]
+    for folder in orders if not dry_run else []:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(orjson.dumps({"dry_run": dry_run, "use_cases": told, "jobs": len(orders)}).decode())
+
+
+def _orders(settings: Settings) -> list[Path]:
+    """What was ordered over HTTP: uploads, scores and rejects that lie in this home until somebody takes them away."""
+    return [folder for folder in (settings.home / "jobs").glob("*") if folder.is_dir()]
 
 
 if __name__ == "__main__":

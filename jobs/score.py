@@ -7,30 +7,36 @@ A line of the output is the service's answer, with the row's number (from 0, ove
 names) and its subject's id: it is the answer to whoever asked, and lies where they said. Beside scores.csv lies
 scores.rejects.csv: number, file and reason of every row that could not be scored, and nothing else of it.
 
+Until they are whole both lie in `.scores.csv.parts/`, and a run that was killed goes on from there when the same
+command is given again (`jobs.parts`).
+
 Exits 0 when done, 1 with one sentence if it cannot be or not one row was good, 2 on bad arguments.
 """
 
 import logging
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import numpy as np
 import orjson
 import pyarrow as pa
 import typer
-from pyarrow import compute, csv, parquet
+from pyarrow import compute
 
-from forewarn import usecases
+from forewarn import state, submitting, usecases
 from forewarn.errors import ForewarnError
 from forewarn.ledger import files
+from forewarn.manifest import SoFar
 from forewarn.settings import Settings
-from jobs import cluster, nightly, submit, terminal
+from jobs import cluster, nightly, parts, submit, terminal
 from jobs.lines import Order, Scorer
+from jobs.outputs import Output
 from jobs.pace import Pace, Tell, progress
+from jobs.parts import Parts
 from jobs.stream import Source, Trace, piece_of, trace_of
 from jobs.train import absolute
 from jobs.unwilling import OPTED_OUT
@@ -38,24 +44,27 @@ from jobs.unwilling import OPTED_OUT
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-REJECTS = pa.schema([("row", pa.int64()), ("file", pa.string()), ("reason", pa.string())])
 # Ray Data would join parts of a file until they are so large; each is to go to an actor as it is.
 BLOCK_BYTES = 1
 # Small, because a service may hold most of two CPUs.
 ACTOR_CPUS = 0.25
 
-Write = Callable[[pa.Table], None]
 
+class Keeps(Protocol):
+    """Whoever takes the lines, such as `Parts`."""
 
-def _in_parquet(path: Path, schema: pa.Schema) -> parquet.ParquetWriter:
-    """Columns of few different words are written as such, and no others tried: a third of the time. The file says
-    nothing of it; whoever reads it finds text.
-    """
-    words = [field.name for field in schema if pa.types.is_dictionary(field.type)]
-    return parquet.ParquetWriter(path, schema, use_dictionary=words, store_schema=False)
+    @property
+    def so_far(self) -> SoFar:
+        """How far an earlier attempt came."""
 
+    def kept(self, lines: pa.Table) -> None:
+        """Rows that were scored."""
 
-WRITERS: dict[str, Callable[[Path, pa.Schema], Any]] = {".csv": csv.CSVWriter, ".parquet": _in_parquet}
+    def rejects(self, lines: pa.Table) -> None:
+        """Rows that were not."""
+
+    def note(self, until: SoFar, *, last: bool = False) -> SoFar:
+        """So far they have come."""
 
 
 def score(
@@ -63,61 +72,87 @@ def score(
     data: Annotated[
         str, typer.Option("--input", help="Rows: a CSV or Parquet file, a folder of them, or a database or S3 URI.")
     ],
-    output: Annotated[Path, typer.Option(help="Where the scores go: a name that ends in .csv or .parquet.")],
+    output: Annotated[
+        str, typer.Option(help="Where the scores go: a file or s3:// name in .csv or .parquet, or a database URI.")
+    ],
     query: Annotated[str, typer.Option(help="SELECT to run, where the URI is a database.")] = "",
+    table: Annotated[str, typer.Option(help="Which table to make, where the output is a database.")] = "",
     version: Annotated[str | None, typer.Option(help="Which version, such as v3; else the champion.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Add reasons and contributions.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Actors that score, a quarter of a CPU each.")] = 2,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an output that is there, and begin an unfinished run anew.")
+    ] = False,
     keep: Annotated[
         bool, typer.Option("--nightly", help="Keep the scores, to be told where no version can answer.")
     ] = False,
     submit_job: Annotated[bool, typer.Option("--submit", help="Run as a job on the running cluster.")] = False,
+    report: Annotated[Path | None, typer.Option(hidden=True, help="Where the JSON line goes, too.")] = None,
+    consume: Annotated[
+        bool, typer.Option("--consume", hidden=True, help="Remove the input once it is scored.")
+    ] = False,
 ) -> None:
     """Score every row of a file or folder; write the answers, and beside them the rejected rows with reasons.
+
+    A run that was killed goes on where it stopped when the same command is given again.
 
     Example: forewarn score USE_CASE --input customers.csv --output scores.csv
     """
     case, settings = usecases.get(use_case), Settings()
-    output = _settled(output, overwrite)
+    wanted = Output.of(output, table, settings, overwrite=overwrite)
     if submit_job:
-        options = {"--input": absolute(data), "--output": str(output), "--query": query, "--version": version or ""}
-        named = [word for option, value in options.items() if value for word in (option, value)]
-        wanted = {"--explain": explain, "--overwrite": overwrite, "--nightly": keep}
-        flags = [flag for flag, given in wanted.items() if given]
-        submit.follow(settings, "jobs.score", [case.name, *named, *flags, "--workers", str(workers)])
+        options = {"--input": absolute(data), "--output": str(wanted.path) if wanted.to is None else output,
+                   "--query": query, "--table": table, "--version": version or ""}  # fmt: skip
+        flags = {"--explain": explain, "--overwrite": overwrite, "--nightly": keep}
+        words = [*submitting.words(options, flags), "--workers", str(workers)]
+        submit.follow(settings, "jobs.score", [case.name, *words])
         return
-    pace = Pace()
     order = Order.of(case, settings, version=version, explained=explain, at=datetime.now(UTC))
-    source = Source.of(data, case, query)
-    with cluster.connected(settings):
-        pace.connected()
-        done = run(order, source, output, workers=workers, pace=pace)
-        pace.ended(done["rows"])
-    files.register(settings, case.name, str(order.versions[case.name]), output, done, at=order.at)
-    if keep:
-        done["kept"] = nightly.keep(settings, case, output, at=order.at)
+    try:
+        told = _done(order, Source.of(data, case, query), wanted, workers=workers, overwrite=overwrite, keep=keep)
+    finally:
+        if consume:
+            Path(data).unlink(missing_ok=True)
+    if report:
+        state.write_json(report, told)
+    print(orjson.dumps(told).decode())
+
+
+def _done(order: Order, source: Source, output: Output, *, workers: int, overwrite: bool, keep: bool) -> dict[str, Any]:
+    """Do it all; what is to be told of it."""
+    pace, settings, case = Pace(), order.settings, usecases.get(order.use_case)
+    version = order.versions[case.name]
+    with parts.held(order, source, output, overwrite=overwrite) as kept:
+        before = kept.so_far.rows
+        with cluster.connected(settings):
+            pace.connected()
+            done = run(kept, source, workers=workers, pace=pace)
+            pace.ended(done["rows"] - before)
+        at = kept.order.at
+        files.register(settings, case.name, version, output.scores, done, at=at)
+        if keep:
+            done["kept"] = nightly.keep(settings, case, kept.scores, at=at)
     _say(done, output, pace.seconds)
-    told = {"use_case": case.name, "version": order.versions[case.name], **done, "output": str(output)}
-    print(orjson.dumps(told | {"rejects": str(rejects_of(output)), **pace.told()}).decode())
+    told = {"use_case": case.name, "version": version, **done, "output": output.scores, "rejects": output.rejects}
+    return {**told, "went_on_after": before, **pace.told()}
 
 
-def run(order: Order, source: Source, output: Path, *, workers: int, pace: Pace | None = None) -> dict[str, int]:
-    """Score within a connected Ray: how many rows there were, how many were scored, how many rejected.
+def run(kept: Parts, source: Source, *, workers: int, pace: Pace | None = None) -> dict[str, int]:
+    """Score within a connected Ray what is not scored yet: how many rows there were, how many were scored, rejected.
 
     Raises:
         BadInput: a file cannot be read to its end.
         ForewarnError: not one row was good, or a row was lost. There is no output then.
     """
-    columns = pa.schema([pa.field("row", pa.int64()), *order.schema])
-    with _in_order(), _quietly(), _whole(output, columns) as kept:
-        lines = _scored(source.dataset(order.part_rows), order, workers)
-        # The blocks are closed before Ray is: else, after an error, Ray Data would start another Ray to end in.
-        with _whole(rejects_of(output), REJECTS) as rejects, progress() as tell, closing(_blocks(lines)) as blocks:
-            done = collect((pace or Pace()).noting(blocks), source.names, kept, rejects, tell)
-        if not done["scored"]:
-            raise ForewarnError(f"not one of {done['rows']} rows could be scored; read why in {rejects_of(output)}")
-    return done
+    before = kept.so_far
+    if (before.file, before.place) != (len(source.names), 0):
+        with _in_order(), _quietly(), progress(before.rows) as tell:
+            rows = source.dataset(kept.order.part_rows, file=before.file, place=before.place)
+            lines = _scored(rows, kept.order, workers)
+            # The blocks are closed before Ray is: else, after an error, Ray Data would start another Ray to end in.
+            with closing(_blocks(lines)) as blocks:
+                collect((pace or Pace()).noting(blocks), source.names, kept, tell)
+    return kept.finish()
 
 
 def _scored(rows: "Dataset", order: Order, workers: int) -> "Dataset":
@@ -134,40 +169,47 @@ def _scored(rows: "Dataset", order: Order, workers: int) -> "Dataset":
     )
 
 
-def collect(blocks: Iterable[pa.Table], names: list[str], kept: Write, rejects: Write, tell: Tell) -> dict[str, int]:
-    """Write each block as it comes, good rows here and bad ones there.
+def collect(blocks: Iterable[pa.Table], names: list[str], kept: Keeps, tell: Tell) -> SoFar:
+    """Hand over each block as it comes, good rows and bad ones apart; how far that came.
 
     Raises:
         ForewarnError: a row that was read did not come, or came out of order.
     """
-    rows = rejected = opted_out = 0
-    awaited = (0, 0)
+    until = kept.so_far
     for block in blocks:
-        awaited = _follow(awaited, trace_of(block), len(names))
-        file, lines = names[trace_of(block)[0]], piece_of(block)
-        bad, out = _numbered(lines, rows, file, kept, rejects)
-        rows, rejected, opted_out = rows + len(lines), rejected + bad - out, opted_out + out
-        tell(rows)
-    if awaited != (len(names), 0):
-        raise ForewarnError(f"rows were lost after the first {rows}; score the input again")
-    return {"rows": rows, "scored": rows - rejected - opted_out, "rejected": rejected, "opted_out": opted_out}
+        awaited = _follow((until.file, until.place), trace_of(block), len(names))
+        file, lines = trace_of(block)[0], piece_of(block)
+        bad, out = _numbered(lines, until.rows, names[file], kept)
+        until = _further(until, awaited, len(lines), bad - out, out)
+        until = kept.note(until)
+        tell(until.rows)
+    if (until.file, until.place) != (len(names), 0):
+        raise ForewarnError(f"rows were lost after the first {until.rows}; score the input again")
+    return kept.note(until, last=True)
 
 
-def _numbered(lines: pa.Table, first: int, file: str, kept: Write, rejects: Write) -> tuple[int, int]:
-    """Write lines with the numbers of their rows; how many were none, and of those how many by their people's wish."""
+def _further(until: SoFar, awaited: tuple[int, int], rows: int, rejected: int, opted_out: int) -> SoFar:
+    began = {} if until.place else {str(until.file): until.rows}
+    return SoFar(
+        file=awaited[0],
+        place=awaited[1],
+        rows=until.rows + rows,
+        rejected=until.rejected + rejected,
+        opted_out=until.opted_out + opted_out,
+        began={**until.began, **began},
+    )
+
+
+def _numbered(lines: pa.Table, first: int, file: str, kept: Keeps) -> tuple[int, int]:
+    """Hand on lines with their rows' numbers; how many were none, and of those how many by their people's wish."""
     numbered = lines.append_column("row", pa.array(np.arange(first, first + len(lines))))
     bad: int = len(lines) - lines["reason"].null_count
     if bad:
         where = compute.is_valid(lines["reason"])
         wrong, numbered = numbered.filter(where), numbered.filter(compute.invert(where))
-        rejects(wrong.append_column("file", pa.repeat(file, bad)))
-    kept(numbered)
+        kept.rejects(wrong.append_column("file", pa.repeat(file, bad)))
+    kept.kept(numbered)
     return bad, int(compute.sum(compute.equal(lines["reason"], OPTED_OUT)).as_py() or 0) if bad else 0
-
-
-def rejects_of(output: Path) -> Path:
-    """Where the rejected rows of an output are listed."""
-    return output.with_name(f"{output.stem}.rejects.csv")
 
 
 def _follow(awaited: tuple[int, int], trace: Trace, files: int) -> tuple[int, int]:
@@ -232,42 +274,12 @@ def _quietly() -> Iterator[None]:
             terminal.console.file = before
 
 
-@contextmanager
-def _whole(path: Path, schema: pa.Schema) -> Iterator[Write]:
-    """Write these columns of tables to a file that takes this name once it is whole, and is gone if it never is.
-
-    Raises:
-        ForewarnError: it cannot be written.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with WRITERS[path.suffix](aside, schema) as writer:
-            yield lambda table: writer.write_table(table.select(schema.names))
-        aside.replace(path)
-    except OSError as error:
-        raise ForewarnError(f"{path}: cannot be written ({error}); check the folder and the space left") from error
-    finally:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-
-
-def _settled(output: Path, overwrite: bool) -> Path:
-    """The output's absolute path, if it is one that may be written."""
-    if output.suffix not in WRITERS:
-        raise typer.BadParameter(f"{output}: must end in .csv or .parquet", param_hint="--output")
-    path = output.expanduser().resolve()
-    for there in (path, rejects_of(path)):
-        if there.exists() and not overwrite:
-            raise ForewarnError(f"{there} is there already; choose another name, or replace it with --overwrite")
-    return path
-
-
-def _say(done: dict[str, int], output: Path, seconds: float) -> None:
+def _say(done: dict[str, int], output: Output, seconds: float) -> None:
     left = done["rejected"] + done["opted_out"]
-    rejected = f", {left:,} left out: read why in {rejects_of(output)}" if left else ""
+    rejected = f", {left:,} left out: read why in {output.rejects}" if left else ""
     terminal.console.print(
-        f"[green]✓[/] {done['scored']:,} rows scored into {output} [dim]({seconds:.0f} s)[/]{rejected}", soft_wrap=True
+        f"[green]✓[/] {done['scored']:,} rows scored into {output.scores} [dim]({seconds:.0f} s)[/]{rejected}",
+        soft_wrap=True,
     )
 
 

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import orjson
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -48,11 +50,13 @@ class Source:
         names: of the files, in order; a row's `file` is an index into it.
         files: what is read while it is worked on; else
         rows: from a database or S3, all in memory.
+        query: that a database was asked.
     """
 
     names: list[str]
     files: list[Path] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
+    query: str = ""
 
     @classmethod
     def of(cls, uri: str, case: UseCase, query: str = "") -> "Source":
@@ -68,17 +72,38 @@ class Source:
         # Its columns are held against the profile that they are for, as a file's are.
         rows = sources.load(uri, replace(case.otherwise, name=case.name) if case.otherwise else case, query=query)
         _check_columns(case, rows[0])
-        return cls(names=[sources.described(uri)], rows=rows)
+        return cls(names=[sources.described(uri)], rows=rows, query=query)
 
-    def dataset(self, size: int) -> "Dataset":
-        """Parts of so many rows for a connected Ray, as `PART` has them."""
+    def dataset(self, size: int, *, file: int = 0, place: int = 0) -> "Dataset":
+        """Parts of so many rows for a connected Ray, as `PART` has them: from this place of this file on."""
         from ray import data
 
         if not self.files:
-            return data.from_arrow(list(parts(0, pieces(self.rows, size))))
-        listed = [{"file": number, "path": str(file)} for number, file in enumerate(self.files)]
+            return data.from_arrow(list(parts(0, pieces(self.rows, size), place)))
+        listed = [
+            {"file": number, "path": str(one), "place": place if number == file else 0}
+            for number, one in enumerate(self.files)
+            if number >= file
+        ]
         dataset = data.from_items(listed, override_num_blocks=len(listed))
         return dataset.map_batches(partial(_read, size=size), batch_size=1, num_cpus=READER_CPUS)
+
+    def fingerprint(self) -> list[list[Any]]:
+        """By which the same input is known again: of files where, how long and since when; else the rows themselves,
+        in their order, because a database gives them in any unless it is told.
+        """
+        if self.files:
+            return [[str(file), (told := file.stat()).st_size, told.st_mtime_ns] for file in self.files]
+        found = sha256()
+        for row in self.rows:
+            found.update(orjson.dumps(row, default=str))
+        return [[*self.names, len(self.rows), found.hexdigest()]]
+
+    def total(self) -> int:
+        """How many rows there are; 0 where only reading would tell."""
+        if not all(file.name.endswith(tables.PARQUET) for file in self.files):
+            return 0
+        return sum(parquet.read_metadata(file).num_rows for file in self.files) or len(self.rows)
 
 
 def check(case: UseCase, files: list[Path]) -> None:
@@ -102,14 +127,28 @@ def _check_columns(case: UseCase, names: Iterable[str]) -> None:
     tables.check(scoring.profile(case, dict.fromkeys(names, "")), names)
 
 
-def parts(file: int, found: Iterable[Piece]) -> Iterator[pa.Table]:
-    """A file's pieces, each as one row of a data set."""
-    left, place = iter(found), 0
+def parts(file: int, found: Iterable[Piece], place: int = 0) -> Iterator[pa.Table]:
+    """A file's pieces from a place on, each as one row of a data set."""
+    left = _after(place, found)
     ahead = next(left, None)
     while ahead is not None:
         piece, ahead = ahead, next(left, None)
         yield part((file, place, len(piece), ahead is None), piece)
         place += len(piece)
+
+
+def _after(place: int, found: Iterable[Piece]) -> Iterator[Piece]:
+    """Without so many rows. Of a Parquet file none of them is read; a CSV file must be, to know where rows end."""
+    for piece in found:
+        if place < len(piece):
+            yield _cut(piece, place) if place else piece
+        place = max(place - len(piece), 0)
+
+
+def _cut(piece: Piece, rows: int) -> Piece:
+    if isinstance(piece, Stretch):
+        return replace(piece, start=piece.start + rows, rows=piece.rows - rows)
+    return piece.slice(rows) if isinstance(piece, pa.Table) else piece[rows:]
 
 
 def part(trace: Trace, piece: Piece, since: float = 0.0) -> pa.Table:
@@ -201,8 +240,8 @@ def worded(file: Path) -> Iterator[None]:
 
 
 def _read(batch: Any, *, size: int) -> Iterator[Any]:
-    for file, path in zip(batch["file"], batch["path"], strict=True):
-        yield from parts(int(file), pieces_of(Path(str(path)), size))
+    for file, path, place in zip(batch["file"], batch["path"], batch["place"], strict=True):
+        yield from parts(int(file), pieces_of(Path(str(path)), size), int(place))
 
 
 def _as_columns(rows: list[Row]) -> pa.Table:

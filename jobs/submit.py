@@ -1,12 +1,11 @@
 """Hand a job to the running cluster through Ray's Jobs API, and follow its log."""
 
 import asyncio
-import shlex
 from typing import Any
 
-from forewarn import sources
+from forewarn import submitting
 from forewarn.errors import CannotStart, ForewarnError
-from forewarn.settings import PROJECT, Settings
+from forewarn.settings import Settings
 from jobs import cluster, terminal
 
 
@@ -22,15 +21,14 @@ def follow(settings: Settings, module: str, arguments: list[str]) -> None:
         raise CannotStart(
             "no cluster of this home is up to take a job; start it with `forewarn up`, or leave out --submit"
         )
-    _refuse_secrets(arguments)
+    submitting.refuse_secrets(arguments)
     _refuse_elsewhere(settings, found)
     cluster.prepare_environment()
     from ray.job_submission import JobStatus, JobSubmissionClient
 
     client = JobSubmissionClient(found["dashboard"])
     job = client.submit_job(
-        entrypoint=shlex.join(["python", "-m", module, *arguments]),
-        runtime_env={"working_dir": str(PROJECT), "env_vars": environment(settings)},
+        entrypoint=submitting.entrypoint(module, arguments), runtime_env=submitting.runtime_env(settings)
     )
     where = f"{found['dashboard']}/#/jobs/{job}"
     terminal.console.print(f"job [bold]{job}[/] submitted; its page is {where}", soft_wrap=True)
@@ -44,19 +42,6 @@ def follow(settings: Settings, module: str, arguments: list[str]) -> None:
         raise ForewarnError(f"job {job} did not succeed; read its log above")
 
 
-def _refuse_secrets(arguments: list[str]) -> None:
-    """A job's command line stands on Ray's dashboard.
-
-    Raises:
-        CannotStart: there is a password in it.
-    """
-    if any("://" in argument and sources.described(argument) != argument for argument in arguments):
-        raise CannotStart(
-            "a job's command line can be read on Ray's dashboard, so it must hold no password; give it in "
-            "FOREWARN_SOURCE_PASSWORD, here and where `forewarn up` runs"
-        )
-
-
 def _refuse_elsewhere(settings: Settings, found: dict[str, Any]) -> None:
     """A job lives in the cluster's environment, not in this one.
 
@@ -68,9 +53,3 @@ def _refuse_elsewhere(settings: Settings, found: dict[str, Any]) -> None:
             f"the running cluster was started with other values of {', '.join(cluster.ELSEWHERE)} than are set here; "
             "start it again with these, or leave out --submit"
         )
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """What a job must know of this installation. No secrets: Ray shows these on its dashboard."""
-    further = {"FOREWARN_USE_CASES": str(settings.use_cases)} if settings.use_cases else {}
-    return {"FOREWARN_HOME": str(settings.home), "FOREWARN_COMMIT": settings.git_sha, **further}

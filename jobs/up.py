@@ -74,7 +74,8 @@ def up(
         key = doors.installation_key(settings)
         with watch.step("Deploying"):
             application.deploy(found["dashboard"])
-        stack.enter_context(kept_up("jobs.judge"))
+        for module in ("jobs.judge", "jobs.schedule"):
+            stack.enter_context(kept_up(module))
         _warn_of_open_doors(found["mark"])
         _welcome(application, key, found["dashboard"])
         signal.pause()

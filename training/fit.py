@@ -116,7 +116,7 @@ def pack(
 ) -> ModelPackage:
     """Everything that must travel with the model, but for what a clock or a judge says of it."""
     case = found.case
-    scores = case.task.scores(estimator.margins(features.matrix(found.rows)))
+    matrix = features.matrix(found.rows)
     return ModelPackage(
         case=case,
         features=features,
@@ -124,7 +124,10 @@ def pack(
         rule=proof.learned.rule,
         metadata={**_made_of(proof), **account, "fields": list(features.fields), "environment": environment()},
         contract=contract(case, found.rows),
-        reference=drift.profile(case, found.rows, scores),
+        # Scores out of fold: those of rows that it learned from are surer than any it will give.
+        reference=drift.profile(
+            case, found.rows, proof.scores, derived=features.derived_of(matrix), labels=found.labels
+        ),
         smoke=tuple(smoke_rows(case)),
     )
 

@@ -7,7 +7,19 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from deployments.house import House
-from deployments.routes import about, audit, envelope, health, inference, predict, privacy, releases, schema, truth
+from deployments.routes import (
+    about,
+    audit,
+    envelope,
+    health,
+    inference,
+    jobs,
+    predict,
+    privacy,
+    releases,
+    schema,
+    truth,
+)
 from deployments.routes.front import Front, Handler
 
 
@@ -28,6 +40,7 @@ def create_app(house: House) -> ASGIApp:
         about.install(app, house, endpoint)
         truth.install(app, house, endpoint)
         releases.install(app, house, endpoint)
+        jobs.install(app, house, endpoint)
     inference.install(app, house)
     audit.install(app, house)
     privacy.install(app, house)

@@ -149,6 +149,23 @@ def json_of(body: bytes) -> Any:
         raise BadInput(f"the body is not JSON: {error}; send one object or a list of them") from None
 
 
+async def upload(request: Request, house: House) -> dict[str, Any] | bytes:
+    """A JSON object, or the bytes of a CSV that was sent.
+
+    Raises:
+        BadInput: it is neither.
+        TooLarge: as `body_of`.
+    """
+    kind = header(request, b"content-type").partition(";")[0].strip().lower()
+    body = await body_of(request, house.max_body_bytes)
+    if kind in ("text/csv", "multipart/form-data"):
+        return body if kind == "text/csv" else await _uploaded(request, body)
+    sent = json_of(body)
+    if not isinstance(sent, dict):
+        raise BadInput("the body is no JSON object; send one that names the input, or the rows as text/csv")
+    return sent
+
+
 async def _rows(request: Request, house: House) -> tuple[list[Any], bool]:
     kind = header(request, b"content-type").partition(";")[0].strip().lower()
     body = await body_of(request, house.max_body_bytes)

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from forewarn import locks, state, usecases
+from forewarn import locks, manifest, state, usecases
 from forewarn.databases import written
 from forewarn.errors import BadInput, LedgerUnavailable
 from forewarn.ids import IdKey
@@ -21,11 +21,11 @@ from forewarn.ledger.store import Ledger, named, together
 from forewarn.settings import Settings
 
 WROTE = schema.BATCHES.c
-PENDING, LOCK = "batches.pending.json", "batches.lock"
+PENDING, UNFINISHED, LOCK = "batches.pending.json", "batches.unfinished.json", "batches.lock"
 
 
 def register(
-    settings: Settings, case: str, version: str, path: Path, counts: Mapping[str, int], *, at: datetime
+    settings: Settings, case: str, version: str, path: Path | str, counts: Mapping[str, int], *, at: datetime
 ) -> None:
     """Write down that a batch job left this file. Where the ledger is away now, beside it, for whoever comes next."""
     told = {name: int(counts.get(name, 0)) for name in ("scored", "rejected", "opted_out")}
@@ -34,6 +34,57 @@ def register(
         state.write_json(settings.home / PENDING, {"batches": [*_waiting(settings), {**line, **told}]})
     with closing(Ledger.open(settings)) as ledger, suppress(LedgerUnavailable):
         settle(settings, ledger)
+
+
+def begin(settings: Settings, case: str, folder: Path) -> None:
+    """Write down that a batch job has begun to keep parts of its output in this folder."""
+    with _alone(settings):
+        known = state.read_json(settings.home / UNFINISHED)
+        state.write_json(settings.home / UNFINISHED, {**known, str(folder): case})
+
+
+def end(settings: Settings, folder: Path) -> None:
+    """They are no more."""
+    with _alone(settings):
+        left = {path: case for path, case in state.read_json(settings.home / UNFINISHED).items() if path != str(folder)}
+        state.write_json(settings.home / UNFINISHED, left)
+
+
+def forget_unfinished(settings: Settings, use_cases: Iterable[str], subject: str) -> dict[str, list[str]]:
+    """Take a person out of the parts of outputs that are not whole, and may never be. One that is written just now is
+    gone through when its run ends.
+    """
+    wanted = set(use_cases)
+    told: dict[str, list[str]] = {}
+    for path, name in state.read_json(settings.home / UNFINISHED).items():
+        if name in wanted and (case := usecases.get(name)).key:
+            done = _forgotten(Path(path), case.spec[case.key].wire, subject)
+            told.setdefault(done, []).append(path)
+    return {done: paths for done, paths in told.items() if done}
+
+
+def _forgotten(folder: Path, column: str, subject: str) -> str:
+    from forewarn import unfinished  # it needs PyArrow
+
+    lock = locks.Lock(folder / manifest.LOCK)
+    try:
+        if not folder.is_dir() or not lock.take():
+            return ""
+        return unfinished.forget(folder, lambda path: rewriting.without(path, column, {subject}))
+    except (OSError, BadInput):
+        return "unreadable"
+    finally:
+        lock.free()
+
+
+def without_erased(settings: Settings, case: str, path: Path, *, at: datetime) -> None:
+    """Take out of a file whoever was erased since its job was ordered, before it goes where no erasure reaches it.
+
+    Raises:
+        LedgerUnavailable: who that is, is not known.
+    """
+    with closing(Ledger.open(settings)) as ledger, ledger.begin() as connection:
+        _catch_up(connection, settings, {"use_case": case, "path": str(path), "at": written(at)})
 
 
 def settle(settings: Settings, ledger: Ledger) -> None:

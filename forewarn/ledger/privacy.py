@@ -104,6 +104,7 @@ class Privacy:
         with self._ledger.begin() as connection:
             before = files.registered(connection, person.known_as)
         rewritten = files.without(before, person.subject)
+        unfinished = files.forget_unfinished(self._settings, person.known_as, person.subject)
         features = sum(self._store.forget(case, person.subject) for case in self._with_features(person))
         with self._ledger.begin() as connection:
             alone(connection)
@@ -111,7 +112,11 @@ class Privacy:
             counts["audit_keys"] = sum(audit.shred(connection, name, who) for name, who in person.known_as.items())
             counts["set_apart"] = shipper.forget(self._settings.spools, person.pseudonyms)
             since = [one for one in files.registered(connection, person.known_as) if one not in before]
-            for more in (files.without(since, person.subject), retention.without(self._settings, person.pseudonyms)):
+            for more in (
+                unfinished,
+                files.without(since, person.subject),
+                retention.without(self._settings, person.pseudonyms),
+            ):
                 rewritten = {**rewritten, **{name: [*rewritten.get(name, []), *more[name]] for name in more}}
             receipt = self._receipt(person, counts, rewritten, at)
             self._bury(connection, person, receipt)

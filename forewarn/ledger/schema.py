@@ -10,7 +10,7 @@ ID, PSEUDONYM, NAME, TIME = String(32), String(64), String(128), String(27)
 
 METADATA = MetaData()
 # The newest migration.
-REVISION = "0002"
+REVISION = "0003"
 
 # One line for each answered row. `fields`, `sealed`, `subject` and `score` are null once purged or erased; the rest of
 # the line stays, so that the count of what was answered stays true. A line with `shadow_of` was heard by nobody: it is
@@ -182,6 +182,70 @@ NIGHTLY = Table(
     Column("version", NAME, nullable=False),
     Column("score", Double, nullable=False),
     Column("scored_at", TIME, nullable=False),
+)
+
+# What somebody is to look at: one line for each use case and matter (`drift:MonthlyIncome`), which is opened, seen
+# again, told over the channels, and resolved. No subject stands in it.
+ALERTS = Table(
+    "alerts",
+    METADATA,
+    Column("use_case", NAME, primary_key=True),
+    Column("name", NAME, primary_key=True),
+    Column("severity", String(32), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("opened_at", TIME, nullable=False),
+    Column("seen_at", TIME, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("told_at", TIME),
+    Column("resolved_at", TIME),
+)
+
+# Who leads, of several that could, and until when unless he says so again.
+LEASES = Table(
+    "leases",
+    METADATA,
+    Column("name", NAME, primary_key=True),
+    Column("holder", NAME, nullable=False),
+    Column("until", TIME, nullable=False),
+)
+
+# The scheduler's runs: a line is written before a run begins, and its key lets nobody begin the same one. `cause` is
+# schedule, missed, or hand.
+RUNS = Table(
+    "runs",
+    METADATA,
+    Column("name", NAME, primary_key=True),
+    Column("due", TIME, primary_key=True),
+    Column("cause", String(32), nullable=False),
+    Column("holder", NAME, nullable=False),
+    Column("began_at", TIME, nullable=False),
+    Column("ended_at", TIME),
+    Column("code", Integer),
+    Column("said", Text),
+)
+PAUSES = Table(
+    "pauses",
+    METADATA,
+    Column("name", NAME, primary_key=True),
+    Column("at", TIME, nullable=False),
+    Column("actor", NAME, nullable=False),
+    Column("why", Text, nullable=False),
+)
+
+# Why a use case was trained anew, on how many rows of which kind, and what came of it.
+RETRAININGS = Table(
+    "retrainings",
+    METADATA,
+    Column("id", ID, primary_key=True),
+    Column("use_case", NAME, nullable=False),
+    Column("began_at", TIME, nullable=False),
+    Column("ended_at", TIME),
+    Column("cause", String(32), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("rows", Text),
+    Column("version", NAME),
+    Column("status", String(32), nullable=False),
+    Index("retrainings_in_time", "use_case", "began_at"),
 )
 
 # Three numbers: of the newest audit line, of the newest line of releases, and of changes to what every replica must

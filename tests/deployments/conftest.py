@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from functools import cache
+from threading import Event
 from time import monotonic
 from typing import Any
 
@@ -15,13 +16,16 @@ from deployments.cache import Cache
 from deployments.coalesce import Coalescer, Lane
 from deployments.endpoint import Endpoint
 from deployments.fallback import Nightly
+from deployments.foreman import Seen, Status
 from deployments.house import House
 from deployments.meter import Meter
 from deployments.noticeboard import Noticeboard
+from deployments.orders import Orders
 from deployments.quota import Quota
 from deployments.routes import create_app
 from deployments.scribe import Scribe
 from forewarn import scoring
+from forewarn.errors import ClusterUnavailable
 from forewarn.feature_store import FeatureStore
 from forewarn.ledger import doors
 from forewarn.ledger.audit import Chain
@@ -83,6 +87,43 @@ def apps(
     return built
 
 
+class Crew:
+    """Takes jobs and does nothing until it is told what became of them."""
+
+    def __init__(self) -> None:
+        self.taken: dict[str, str] = {}
+        self.seen: dict[str, Seen] = {}
+        self.away = False
+        self.answers = Event()
+        self.answers.set()
+
+    def submit(self, job: str, entrypoint: str, runtime_env: dict[str, Any]) -> None:
+        self._refuse()
+        assert self.answers.wait(timeout=10)
+        self.taken[job] = entrypoint
+        self.environment = runtime_env
+        self.became(job, "queued")
+
+    def look(self, job: str) -> Seen | None:
+        self._refuse()
+        return self.seen.get(job)
+
+    def stop(self, job: str) -> None:
+        self._refuse()
+        self.became(job, "cancelled")
+
+    def forget(self, job: str) -> None:
+        self._refuse()
+        del self.seen[job]
+
+    def became(self, job: str, status: Status, message: str = "") -> None:
+        self.seen[job] = Seen(status=status, message=message, began_ms=1_800_000_000_000)
+
+    def _refuse(self) -> None:
+        if self.away:
+            raise ClusterUnavailable("the cluster does not take or tell of jobs now")
+
+
 def house_of(endpoints: dict[str, Endpoint], default: str, settings: Settings) -> House:
     doors.installation_key(settings)
     ledger = Ledger.open(settings)
@@ -102,6 +143,7 @@ def house_of(endpoints: dict[str, Endpoint], default: str, settings: Settings) -
         spool=spool,
         scribe=Scribe(spool),
         store=FeatureStore.open(settings),
+        orders=Orders(settings, Crew()),
         meter=meter,
         quota=Quota(0, None, meter),
         max_rows=1000,

@@ -70,3 +70,16 @@ def test_an_algorithm_from_a_later_release_is_named(tmp_path: Path) -> None:
     (tmp_path / "estimator.json").write_text('{"algorithm": "oracle"}')
     with pytest.raises(PackageDamaged, match="oracle"):
         estimators.load(tmp_path)
+
+
+@pytest.mark.requirement("C16")
+@pytest.mark.parametrize("algorithm", ["logistic", "svr", "xgboost", "xgboost_absolute"])
+def test_the_unit_of_a_column_changes_nothing_whatever_the_estimator(algorithm: str) -> None:
+    """Lines and support vectors standardise by themselves; trees, which only ask for the order, do without."""
+    random = np.random.default_rng(0)
+    matrix = random.normal(size=(300, 3)).astype(np.float32)
+    labels = (matrix[:, 0] + 0.3 * random.normal(size=300) > 0).astype(float)
+    other = matrix * np.array([1024, 1, 1], dtype=np.float32)  # exact in binary
+    fit, point = estimators.FITTERS[algorithm], STARTING_POINTS[algorithm][0]
+    one, two = (fit(given, labels, (0, 0, 0), seed=0, **point).margins(given) for given in (matrix, other))
+    np.testing.assert_allclose(one, two, rtol=1e-6, atol=1e-6)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from forewarn import usecases
+from forewarn import submitting, usecases
 from forewarn.errors import BadInput, CannotStart
 from forewarn.package import ModelPackage
 from forewarn.registry import Registry
@@ -176,9 +176,9 @@ def test_a_submitted_job_carries_no_password_and_runs_with_the_same_places(
 ) -> None:
     found = {"mark": "m", "elsewhere": cluster.elsewhere(settings, "m")}
     submit._refuse_elsewhere(settings, found)
-    submit._refuse_secrets(["churn", "--data", "postgresql://reader@host/crm#customers", "s3://bucket/key.csv"])
+    submitting.refuse_secrets(["churn", "--data", "postgresql://reader@host/crm#customers", "s3://bucket/key.csv"])
     with pytest.raises(CannotStart, match="no password"):
-        submit._refuse_secrets(["churn", "--data", "postgresql://reader:secret@host/crm#customers"])
+        submitting.refuse_secrets(["churn", "--data", "postgresql://reader:secret@host/crm#customers"])
     monkeypatch.setenv("FOREWARN_SOURCE_PASSWORD", "another")
     with pytest.raises(CannotStart, match="FOREWARN_SOURCE_PASSWORD"):
         submit._refuse_elsewhere(settings, found)

@@ -13,9 +13,9 @@ from pyarrow import csv, parquet
 
 from forewarn import entities, usecases
 from forewarn.feature_store import FeatureStore
+from forewarn.growing import Growing
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
-from jobs import score
 from jobs.lines import AT_ONCE, WORDS, Order, Scorer, records
 from tests.conftest import CASES, fitted
 from tests.forewarn.test_blocks import tables_of
@@ -100,8 +100,10 @@ def test_many_rows_of_both_ways_are_written_in_order(settings: Settings, tmp_pat
     rows = [{**row, "Gender": "Ä" if n % 2 else "x"} for n, row in enumerate(case.sample(3 * AT_ONCE, seed=3))]
     rows[-1]["JobRole"] = None
     told = of(case, settings).of_columns(pa.Table.from_pylist(rows))
-    with score._whole(tmp_path / f"told{suffix}", told.schema.remove(len(told.schema) - 1)) as write:
-        write(told)
+    growing = Growing(tmp_path / f"told{suffix}", told.schema.remove(len(told.schema) - 1))
+    growing.write(told)
+    growing.settle()
+    growing.finish([growing.size])
     read = (csv.read_csv if suffix == ".csv" else parquet.read_table)(tmp_path / f"told{suffix}")
     assert read["EmployeeNumber"].to_pylist() == [row["EmployeeNumber"] for row in rows]
     assert read["risk_level"].to_pylist() == told["risk_level"].to_pylist()

@@ -4,8 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections import deque
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from pyarrow import parquet
 from forewarn import answering, entities, scoring, tables, usecases
 from forewarn.errors import BadInput, ForewarnError, NotFound
 from forewarn.feature_store import FeatureStore
+from forewarn.manifest import SoFar
 from forewarn.package import ModelPackage
 from forewarn.releases import Releases, ReleaseState
 from forewarn.settings import PROJECT, Settings
@@ -229,22 +228,36 @@ def ignored(value: object) -> None:
     """Nobody wants it."""
 
 
+class Heap:
+    """Keeps all it is given."""
+
+    def __init__(self) -> None:
+        self.so_far = SoFar()
+        self.good: list[pa.Table] = []
+        self.bad: list[pa.Table] = []
+
+    def kept(self, lines: pa.Table) -> None:
+        self.good.append(lines)
+
+    def rejects(self, lines: pa.Table) -> None:
+        self.bad.append(lines)
+
+    def note(self, until: SoFar, **_: bool) -> SoFar:
+        return until
+
+
 def told_of(file: int, place: int, rows: int, last: bool) -> pa.Table:
     lines = [{"a": 1, "reason": None if row else "bad"} for row in range(rows)]
     return stream.part((file, place, rows, last), pa.Table.from_pylist(lines, schema=TOLD))
 
 
 def test_rows_are_numbered_over_all_files_and_parted() -> None:
-    kept: list[pa.Table] = []
-    rejected: list[pa.Table] = []
-    blocks = [told_of(0, 0, 2, True), told_of(1, 0, 2, True)]
-    done = score.collect(blocks, ["a.csv", "b.csv"], kept.append, rejected.append, ignored)
-    assert done == {"rows": 4, "scored": 2, "rejected": 2, "opted_out": 0}
-    assert [row for table in kept for row in table["row"].to_pylist()] == [1, 3]
-    assert [(row["row"], row["file"]) for table in rejected for row in table.to_pylist()] == [
-        (0, "a.csv"),
-        (2, "b.csv"),
-    ]
+    heap = Heap()
+    until = score.collect([told_of(0, 0, 2, True), told_of(1, 0, 2, True)], ["a.csv", "b.csv"], heap, ignored)
+    assert until.told() == {"rows": 4, "scored": 2, "rejected": 2, "opted_out": 0}
+    assert [row for table in heap.good for row in table["row"].to_pylist()] == [1, 3]
+    bad = [(row["row"], row["file"]) for table in heap.bad for row in table.to_pylist()]
+    assert bad == [(0, "a.csv"), (2, "b.csv")]
 
 
 @pytest.mark.parametrize(
@@ -259,7 +272,7 @@ def test_rows_are_numbered_over_all_files_and_parted() -> None:
 )
 def test_a_row_that_is_lost_or_out_of_order_is_an_error(trace: list[stream.Trace]) -> None:
     with pytest.raises(ForewarnError, match="lost"):
-        score.collect([told_of(*one) for one in trace], ["a.csv"], ignored, ignored, ignored)
+        score.collect([told_of(*one) for one in trace], ["a.csv"], Heap(), ignored)
 
 
 def called(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -283,25 +296,6 @@ def test_what_cannot_be_is_one_sentence_before_any_ray_starts(settings: Settings
 @pytest.mark.slow
 def test_an_output_of_no_known_kind_is_a_bad_argument(settings: Settings, tmp_path: Path) -> None:
     assert called(settings, "--input", "rows.csv", "--output", str(tmp_path / "scores.json")).returncode == 2
-
-
-def test_what_stops_halfway_leaves_nothing(tmp_path: Path) -> None:
-    def stopped() -> Iterator[pa.Table]:
-        yield stream.piece_of(told_of(0, 0, 1, False))
-        raise BadInput("line 7 is no CSV")
-
-    with pytest.raises(BadInput), score._whole(tmp_path / "scores.csv", TOLD) as write:
-        deque(map(write, stopped()))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with (
-        pytest.raises(ForewarnError, match=r"scores\.csv: cannot be written .*check the folder"),
-        score._whole(tmp_path / "file" / "scores.csv", TOLD),
-    ):
-        pass
 
 
 def test_what_the_store_knows_is_filled_in_as_the_service_does(settings: Settings) -> None:

@@ -2,24 +2,33 @@
 
 import csv
 import json
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
-from pyarrow import parquet
+from pyarrow import compute, parquet
+from pyarrow import csv as pa_csv
 
 from forewarn import scoring, tables, usecases
 from forewarn.errors import BadInput, ForewarnError
+from forewarn.ledger.audit import By
+from forewarn.ledger.privacy import Privacy
+from forewarn.manifest import Manifest
 from forewarn.releases import Releases
-from forewarn.settings import Settings
+from forewarn.settings import PROJECT, Settings
 from forewarn.usecase import UseCase
-from jobs import submit
+from jobs import parts, submit
 from jobs.lines import Order
-from jobs.score import rejects_of, run
+from jobs.outputs import Output, rejects_of
+from jobs.score import run
 from jobs.stream import Source
-from tests.conftest import Service, fitted
+from tests.conftest import Service, fitted, until
 from tests.jobs.test_score import install
 
 pytestmark = pytest.mark.cluster
@@ -44,7 +53,9 @@ def written(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 def scored(settings: Settings, case: UseCase, data: Path, output: Path) -> tuple[dict[str, int], list[dict[str, Any]]]:
     order = Order.of(case, settings, version=None, explained=False, at=datetime.now(UTC))
-    done = run(order, Source.of(str(data), case), output, workers=2)
+    source = Source.of(str(data), case)
+    with parts.held(order, source, Output(path=output)) as kept:
+        done = run(kept, source, workers=2)
     return done, lines(output)
 
 
@@ -146,3 +157,86 @@ def test_a_file_is_scored_as_a_ray_job(service: Service, tmp_path: Path, capfd: 
     assert report["rows_per_second"] > 0
     assert len(lines(output)) == 300
     assert rejects_of(output).read_text().splitlines() == ['"row","file","reason"']
+
+
+LONG = 1_000_000
+OUT, GONE = "K5", "K77"
+
+
+def long_file(path: Path) -> int:
+    """A million rows of which each has an id of its own and every thousandth is bad; how many are."""
+    drawn = pa.Table.from_pylist(unlabelled(ATTRITION, 1000, seed=27))
+    table = drawn.take(pa.array(np.arange(LONG) % len(drawn)))
+    ids = compute.binary_join_element_wise("K", pa.array(np.arange(LONG)).cast(pa.string()), "")
+    incomes = pa.array(np.where(np.arange(LONG) % 1000 == 3, -1, table["MonthlyIncome"].to_numpy()))
+    for name, column in (("EmployeeNumber", ids), ("MonthlyIncome", incomes)):
+        table = table.set_column(table.column_names.index(name), name, column)
+    parquet.write_table(table, path, row_group_size=300_000)
+    return LONG // 1000
+
+
+def job(service: Service, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "jobs.score", "attrition", *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=PROJECT, env=service.environment(), **pipes)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_job_that_is_killed_at_half_goes_on_and_loses_and_doubles_nothing(
+    service: Service, tmp_path: Path, suffix: str
+) -> None:
+    file, output, whole = tmp_path / "rows.parquet", tmp_path / f"scores{suffix}", tmp_path / f"whole{suffix}"
+    bad, privacy, by = long_file(file), Privacy(service.settings), By(actor="operator")
+    with job(service, "--input", str(file), "--output", str(output)) as first:
+        done = Manifest.of(output)
+        until(lambda: done.rows() >= LONG // 2 or first.poll() is not None, seconds=120, what="half of it is done")
+        first.kill()
+        assert first.wait(timeout=20) == -signal.SIGKILL
+    half = done.rows()
+    assert LONG // 2 <= half < LONG
+    assert not output.exists()
+    privacy.opt_out(privacy.person(OUT, "attrition"), by, at=datetime.now(UTC))
+    privacy.erase(privacy.person(GONE, "attrition"), by, at=datetime.now(UTC))
+    with job(service, "--input", str(file), "--output", str(output)) as second:
+        printed, said = second.communicate(timeout=200)
+    privacy.opt_in(privacy.person(OUT, "attrition"), by, at=datetime.now(UTC))
+    assert second.returncode == 0, said
+    assert f"going on after {half:,} of {LONG:,} rows" in said
+    report = json.loads(printed)
+    assert (report["went_on_after"], report["rows"], report["rejected"], report["opted_out"]) == (half, LONG, bad, 1)
+    assert report["scored"] == LONG - bad - 1
+    found = [line["row"] for line in table_of(output).select(["row"]).to_pylist()]
+    assert found == [n for n in range(LONG) if n % 1000 != 3 and n not in (5, 77)]
+    assert len(lines(rejects_of(output))) == bad + 1
+    scored(service.settings, ATTRITION, file, whole)
+    known = table_of(whole)
+    expected = known.filter(compute.invert(compute.is_in(known["row"], pa.array([5, 77]))))
+    assert same(table_of(output), expected)
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def table_of(output: Path) -> pa.Table:
+    return parquet.read_table(output) if output.suffix == ".parquet" else pa_csv.read_csv(output)
+
+
+def same(one: pa.Table, other: pa.Table) -> bool:
+    """But for the time of the order."""
+    return bool(one.drop_columns("timestamp").equals(other.drop_columns("timestamp")))
+
+
+def test_a_killed_job_whose_input_has_changed_is_refused(service: Service, tmp_path: Path) -> None:
+    file, output = tmp_path / "rows.parquet", tmp_path / "scores.csv"
+    long_file(file)
+    with job(service, "--input", str(file), "--output", str(output)) as first:
+        done = Manifest.of(output)
+        until(lambda: done.rows() or first.poll() is not None, seconds=120, what="a part is done")
+        first.kill()
+        first.wait(timeout=20)
+    written(file, unlabelled(ATTRITION, 50, seed=28))
+    with job(service, "--input", str(file), "--output", str(output)) as second:
+        _, said = second.communicate(timeout=100)
+    assert second.returncode == 1
+    assert "the input (rows.parquet changed)" in said
+    with job(service, "--input", str(file), "--output", str(output), "--overwrite") as third:
+        printed, _ = third.communicate(timeout=100)
+    assert json.loads(printed)["rows"] == 50

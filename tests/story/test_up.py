@@ -38,7 +38,11 @@ def environment(home: Settings) -> dict[str, str]:
     servers = {"FOREWARN_LEDGER_URI": home.ledger_uri, "FOREWARN_REDIS_URL": home.redis_url}
     foreign = (*cluster.PORTS, *cluster.FILES, machine.MARK, "RAY_ADDRESS")
     kept = {name: value for name, value in os.environ.items() if name not in foreign}
-    return {**kept, "FOREWARN_HOME": str(home.home), **ports, **servers}
+    # Whatever the time of day, nothing begins by itself while a test looks on.
+    return {**kept, "FOREWARN_HOME": str(home.home), "FOREWARN_SCHEDULE": str(NOTHING), **ports, **servers}
+
+
+NOTHING = Path(__file__).parent / "no_schedule.yaml"
 
 
 @contextmanager
