@@ -33,7 +33,7 @@ PICTURE = PROJECT / "docs" / "pictures" / "bench-drift.png"
 SIZES = (50, 100, 500, 5000)
 POOL, REFERENCE, REFERENCES_EACH = 60_000, 1500, 25
 SHIFT = 0.5
-POWER_ROWS = 500
+POWER_ROWS, MANY_VALUES = 500, 10
 # The promises.
 MOST_CRIED, LEAST_FOUND = 0.02, 0.95
 Rows = list[dict[str, Any]]
@@ -53,8 +53,17 @@ def pool() -> tuple[UseCase, Rows, Any, dict[str, float]]:
 
 
 def numbers(case: UseCase) -> list[str]:
-    """The fields that are shifted in turn."""
+    """Fields that S2's formula can be asked of."""
     return [spec.name for spec in case.inputs if spec.kind == "number"]
+
+
+def moved(case: UseCase, seed: int) -> str:
+    """The field that is shifted, of those with more than ten values: half a standard deviation of a rating is a step
+    for some and none for others, and its index hangs on how many levels it has.
+    """
+    _, rows, _, _ = pool()
+    many = [name for name in numbers(case) if len(np.unique(_column(rows[:5000], name))) > MANY_VALUES]
+    return many[seed % len(many)]
 
 
 def _drawn(random: np.random.Generator, count: int) -> tuple[Rows, Any]:
@@ -70,7 +79,7 @@ def one_run(rows: int, seed: int, *, shifted: bool) -> dict[str, bool]:
     reference = profile(case, *_drawn(random, REFERENCE))
     random = np.random.default_rng([seed, rows, 1])
     stretch, scores = _drawn(random, rows + 2 * (rows // 7))
-    field = numbers(case)[seed % len(numbers(case))]
+    field = moved(case, seed)
     if shifted:
         stretch = _shifted(stretch, field)
     step = rows // 7
@@ -88,10 +97,12 @@ def _has(window: Comparison, field: str) -> bool:
 
 
 def _shifted(rows: Rows, field: str) -> Rows:
-    """Half a standard deviation of the source up."""
-    _, all_rows, _, _ = pool()
-    spread = float(np.std([row[field] for row in all_rows[:5000]]))
-    return [{**row, field: row[field] + SHIFT * spread} for row in rows]
+    """Half a standard deviation of the source up; of whole numbers by so many more as make that on average."""
+    case, all_rows, _, _ = pool()
+    moved = _column(rows, field) + SHIFT * float(np.std(_column(all_rows[:5000], field)))
+    if case.spec[field].whole:
+        moved = np.floor(moved + np.random.default_rng(len(rows)).random(len(rows)))
+    return [{**row, field: value} for row, value in zip(rows, moved.tolist(), strict=True)]
 
 
 def formula_run(rows: int, seed: int, *, shifted: bool) -> dict[str, bool]:
@@ -99,7 +110,7 @@ def formula_run(rows: int, seed: int, *, shifted: bool) -> dict[str, bool]:
     case, _, _, _ = pool()
     random = np.random.default_rng([seed, rows, 2])
     reference, window = _drawn(random, REFERENCE)[0], _drawn(random, rows)[0]
-    field = numbers(case)[seed % len(numbers(case))]
+    field = moved(case, seed)
     if shifted:
         window = _shifted(window, field)
     told = [name for name in numbers(case) if _printed(_column(reference, name), _column(window, name)) > 0.1]
@@ -127,7 +138,7 @@ def evidently_run(rows: int, seed: int, *, shifted: bool) -> dict[str, bool]:
     case, _, _, _ = pool()
     random = np.random.default_rng([seed, rows, 3])
     reference, window = _drawn(random, REFERENCE)[0], _drawn(random, rows)[0]
-    field = numbers(case)[seed % len(numbers(case))]
+    field = moved(case, seed)
     window = _shifted(window, field) if shifted else window
     names = [spec.name for spec in case.inputs]
     definition = DataDefinition(numerical_columns=numbers(case),

@@ -58,7 +58,7 @@ def retention(
 
 def _orders(settings: Settings) -> list[Path]:
     """What was ordered over HTTP: uploads, scores and rejects that lie in this home until somebody takes them away."""
-    return [folder for folder in (settings.home / "jobs").glob("*") if folder.is_dir()]
+    return [folder for folder in settings.orders.glob("*") if folder.is_dir()]
 
 
 if __name__ == "__main__":

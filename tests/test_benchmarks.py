@@ -1,21 +1,28 @@
 """A benchmark compares like with like: both sides must give the same before their times mean anything."""
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import numpy as np
 import pytest
 
-from benchmarks import clients, sequential
+from benchmarks import clients, drift, sequential
 from benchmarks.load import load
 from benchmarks.preprocessing import with_pandas
 from benchmarks.report import Bar
 from forewarn import scoring
 from forewarn.features import Features
+from forewarn.settings import PROJECT
 from forewarn.usecase import UseCase
+from jobs import cluster, machine
 
 
 def test_the_way_with_pandas_gives_the_same_matrix(case: UseCase) -> None:
@@ -82,3 +89,28 @@ def test_the_figures_stand_beside_what_is_asked_of_them() -> None:
 def test_the_judge_s_simulation_finds_a_large_drop_and_no_difference() -> None:
     assert sequential.canary(1, 3000, 0.0, labels=True) == ""
     assert "recall lost" in sequential.canary(1, 3000, 0.2, labels=True)
+
+
+@pytest.mark.requirement("S2-52")
+def test_drift_s_simulation_finds_a_shift_and_tells_the_printed_formula_from_ours() -> None:
+    found = [drift.one_run(500, seed, shifted=True)[drift.Ways[1]] for seed in range(6)]
+    cried = [drift.one_run(100, seed, shifted=False)[drift.Ways[1]] for seed in range(6)]
+    printed = [drift.formula_run(100, seed, shifted=False)[drift.Ways[2]] for seed in range(6)]
+    assert (sum(found), sum(cried)) == (6, 0)
+    assert sum(printed) >= 5, "it cries where nothing has moved"
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(600)
+def test_year_by_year_the_alarm_comes_with_the_change_and_not_before(public_data: Path) -> None:
+    """Learned from 2006 to 2010: nothing in 2009 and 2010, an alarm before 2014, when layoffs begin."""
+    command = [sys.executable, "-m", "benchmarks.termination", str(public_data / "mfg_termination.csv"),
+               "--trials", "8", "--seconds", "15"]  # fmt: skip
+    foreign = (*cluster.PORTS, *cluster.FILES, machine.MARK, "RAY_ADDRESS")
+    environment = {name: value for name, value in os.environ.items() if name not in foreign}
+    ran = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=500)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    years = {one["year"]: one for one in json.loads(ran.stdout.splitlines()[-1])}
+    assert not [year for year in (2007, 2008, 2009, 2010) if years[year]["alarm"]]
+    assert [year for year in (2011, 2012, 2013) if years[year]["alarm"]]
+    assert all(abs(one["error"]) < 0.1 for one in years.values())

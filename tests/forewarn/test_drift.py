@@ -46,6 +46,24 @@ def numbers(reference: Any, window: Any) -> drift.Shift:
     return drift._shift("x", known, list(window), 0.5, level=0.0005, independent=len(window))
 
 
+@pytest.mark.parametrize(
+    "before",
+    [np.array([3.0] * 920 + [4.0] * 80), np.concatenate([np.zeros(950), np.linspace(1, 40, 50)])],
+    ids=["two values", "mostly zero"],
+)
+def test_what_one_value_in_ten_has_is_seen_to_grow(before: Any) -> None:
+    rare = before[before > np.median(before)]
+    window = np.concatenate([before[:300], np.random.default_rng(0).choice(rare, 150)])
+    assert numbers(before, window).level == "drift"
+    assert numbers(before, np.random.default_rng(1).choice(before, 400)).level == "none"
+
+
+@pytest.mark.parametrize("now", [79.0, 81.0])
+def test_a_constant_that_changes_is_seen(now: float) -> None:
+    assert numbers(np.full(500, 80.0), np.full(100, 80.0)).level == "none"
+    assert numbers(np.full(500, 80.0), np.full(100, now)).level == "drift"
+
+
 @pytest.mark.requirement("S2-52")
 def test_bins_are_the_reference_s_own_and_the_formula_of_the_document_sees_nothing() -> None:
     """S2 lets each histogram choose its own bins: then a shift of five standard deviations moves no bin."""

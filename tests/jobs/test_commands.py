@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -182,3 +183,16 @@ def test_a_submitted_job_carries_no_password_and_runs_with_the_same_places(
     monkeypatch.setenv("FOREWARN_SOURCE_PASSWORD", "another")
     with pytest.raises(CannotStart, match="FOREWARN_SOURCE_PASSWORD"):
         submit._refuse_elsewhere(settings, found)
+
+
+def test_what_was_ordered_over_http_goes_after_a_month(settings: Settings) -> None:
+    old, new = settings.orders / "old", settings.orders / "new"
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "scores.csv").write_text("row\n")
+    a_month_ago = time.time() - 31 * 24 * 3600
+    os.utime(old, (a_month_ago, a_month_ago))
+    assert json.loads(forewarn(settings, "retention", "--dry-run").stdout.splitlines()[-1])["jobs"] == 1
+    assert old.exists()
+    forewarn(settings, "retention")
+    assert (old.exists(), new.exists()) == (False, True)

@@ -13,6 +13,7 @@ from forewarn import usecases
 from forewarn.databases import written
 from forewarn.errors import BadInput, MissingField, NotAllowed, NotFound, PackageDamaged
 from forewarn.ledger import audit, nightly, outcomes, shipper, steps
+from forewarn.ledger.alerts import Alerts
 from forewarn.ledger.audit import By, Chain
 from forewarn.ledger.nightly import NightlyScore
 from forewarn.ledger.observed import observed
@@ -215,6 +216,8 @@ def test_a_version_that_cannot_answer_is_rolled_back_by_itself_and_cools_down(
     assert (line["actor"], line["to_version"], line["verdict"]["action"]) == ("judge", "v2", "rollback")
     assert line["verdict"]["seen"]["challenger"] == {"version": "v2", "answered": 40, "failed": 20}
     assert judge.glance(CASE, at=NOW + timedelta(seconds=2)) is None
+    (alert,) = Alerts.of(settings, ledger).open(CASE.name)
+    assert (alert["name"], alert["severity"], "20 of 60 rows" in alert["text"]) == ("release:v2", "critical", True)
     with pytest.raises(NotAllowed, match="was rolled back by itself"):
         take(history, act="start", version="v2", at=NOW + timedelta(hours=1))
     assert take(history, act="start", version="v2", at=NOW + timedelta(hours=1), again=True).challenger == "v2"
@@ -233,6 +236,19 @@ def test_a_version_that_breaks_after_a_good_day_is_gone_as_soon(
     assert verdict
     assert "60 of 60 rows" in verdict.why
     assert releases.state(CASE).challenger is None
+
+
+def test_a_package_that_replicas_refuse_is_an_alert_until_it_is_whole_again(
+    ledger: Ledger, history: History, settings: Settings, releases: Releases
+) -> None:
+    take(history, act="start", version="v2", at=NOW)
+    spoilt = releases.folder(CASE, "v2") / "contract.json"
+    whole, judge = spoilt.read_bytes(), Judge(settings, ledger)
+    for content, names in ((b"{}", ["damaged:v2"]), (whole, [])):
+        spoilt.write_bytes(content)
+        judge.look(CASE, at=NOW + timedelta(minutes=1))
+        assert [one["name"] for one in Alerts.of(settings, ledger).open(CASE.name)] == names
+    assert history.state(CASE).challenger == "v2", "nothing else changes"
 
 
 def busy(answer: Answer, rows: int, *, at: datetime) -> None:
