@@ -220,7 +220,7 @@ def draw(columns: dict[str, dict[str, float]]) -> None:
     grid[0, 0].axhline(MOST_CRIED, color="black", linewidth=0.8, linestyle="--")
     grid[0, 0].set_xlabel("rows in a window")
     grid[0, 0].set_title("nothing moved: share of runs that told something", fontsize=10)
-    grid[0, 0].legend(frameon=False, fontsize=8)
+    grid[0, 0].legend(frameon=False, fontsize=8, loc="center right", bbox_to_anchor=(1.0, 0.38))
     grid[0, 1].set_title(f"half a standard deviation, {POWER_ROWS} rows: share that told the field", fontsize=10)
     grid[0, 1].set_xlim(0, 1)
     grid[0, 1].invert_yaxis()

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from forewarn import ids
+from forewarn.errors import BadInput
 from forewarn.fields import Row
 from forewarn.ids import IdKey
 from forewarn.policy import Watching
@@ -60,6 +61,20 @@ def decide(cause: Cause, began: Sequence[datetime], fresh: int, rules: Watching,
     if fresh < rules.min_rows:
         return Decision(go=False, why=f"{fresh} rows with known outcomes are new; {rules.min_rows} are needed")
     return Decision(go=True, why=f"{cause}, with {fresh} new rows")
+
+
+def refuse_poor(case: UseCase, rows: int, champion_rows: int) -> None:
+    """The champion is held against the candidate by its recipe, fitted on the same rows: where these are few, a model
+    that knows less than the champion passes.
+
+    Raises:
+        BadInput: there are fewer than half of what the champion learned from.
+    """
+    if rows < champion_rows / 2:
+        raise BadInput(
+            f"{case.name}: {rows:,} rows are fewer than half of the {champion_rows:,} that the champion learned from; "
+            "name the base set with --data"
+        )
 
 
 def table(

@@ -115,14 +115,10 @@ class Demo:
     def _introduce(self, client: httpx.Client) -> None:
         wait(lambda: client.get("/ready").status_code == 200, PATIENCE_SECONDS, "no model is ready")
         for name in self.cases:
-            card, metric = (
-                Releases(self.settings.packages).card(usecases.get(name), "v1"),
-                usecases.get(name).task.metric,
-            )
-            proved = card["metrics"][metric]
-            self.narrator.say(
-                f"{name}: v1 answers; {metric} {proved['mean']:.3f} ± {proved['sd']:.3f} on rows that it had not seen."
-            )
+            case = usecases.get(name)
+            proved = Releases(self.settings.packages).card(case, "v1")["metrics"][case.task.metric]
+            figure = f"{case.task.metric} {proved['mean']:.3f} ± {proved['sd']:.3f}"
+            self.narrator.say(f"{name}: v1 answers; {figure} on rows that it had not seen.")
         self.moved, self.gap = fields_of(self.case, self.settings)
 
     def _weeks(self, world: World) -> None:
@@ -136,7 +132,7 @@ class Demo:
         self.narrator.say(f"Drift: {told['level']}; no alarm in {len(told['fields'])} tests on {told['rows']:,} rows.")
 
     def _drift(self, world: World) -> None:
-        self.narrator.say(f"From now on everybody earns {BY:g} standard deviations more ({self.moved}).")
+        self.narrator.say(f"From now on {self.moved} is {BY:g} standard deviations higher, for everybody.")
         for _ in range(2):
             world.week(self.cases, {self.case.name: {self.moved: BY}})
         told = self._drift_report()

@@ -83,7 +83,9 @@ def retrain(
         if not told.go:
             _nothing(case, told.why)
             return
-        trained = run(ledger, settings, case, fresh, (reason, said), _base(case, settings, data, query), acted,
+        base = _base(case, settings, data, query)
+        retraining.refuse_poor(case, usable + len(base), _champion_rows(case, settings))
+        trained = run(ledger, settings, case, fresh, (reason, said), base, acted,
                       Wishes(trials=trials, budget_s=budget_s, by=settings.whoami))  # fmt: skip
     train.say(trained)
     train.stand(trained)
@@ -140,6 +142,12 @@ def _base(case: UseCase, settings: Settings, data: str, query: str) -> list[dict
     champion = releases.champion(case)
     origin = releases.card(case, champion)["data"].get("name", "") if champion else ""
     return train.rows_of(case, None)[0] if MADE_UP in origin else []
+
+
+def _champion_rows(case: UseCase, settings: Settings) -> int:
+    releases = Releases(settings.packages)
+    champion = releases.champion(case)
+    return int(releases.card(case, champion)["data"].get("rows", 0)) if champion else 0
 
 
 def _nothing(case: UseCase, why: str) -> None:

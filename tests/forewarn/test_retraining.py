@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from forewarn import scoring, usecases
+from forewarn.errors import BadInput
 from forewarn.ids import IdKey
 from forewarn.policy import Watching
-from forewarn.retraining import Acted, Fresh, decide, table
+from forewarn.retraining import Acted, Fresh, decide, refuse_poor, table
 
 CASE, AMOUNTS = usecases.get("attrition"), usecases.get("absenteeism")
 NOW, KEY = datetime(2026, 11, 28, tzinfo=UTC), IdKey(bytes(32))
@@ -75,3 +76,9 @@ def test_amounts_stay_amounts() -> None:
     (known,) = scoring.validate(AMOUNTS, AMOUNTS.sample(1, seed=0)).values
     fresh = Fresh(row=known, label=8.0, subject=None, acted=False)
     assert table(AMOUNTS, [fresh], [], KEY, acted="keep")[0][0][AMOUNTS.target] == 8.0
+
+
+def test_so_few_rows_that_a_poorer_model_would_pass_are_refused() -> None:
+    refuse_poor(CASE, 500, 1000)
+    with pytest.raises(BadInput, match=r"499 rows are fewer than half of the 1,000 .* --data"):
+        refuse_poor(CASE, 499, 1000)

@@ -32,10 +32,10 @@ def entries(settings: Settings, tmp_path: Path, *runs: dict[str, Any], **environ
 def test_what_is_shipped_is_what_the_loop_needs(settings: Settings) -> None:
     plan = Plan.read(settings)
     assert {run.name for run in plan.runs} == {
-        "features", "nightly-score", "retrain", "retention", "drift", "evaluate", "compliance",
+        "features", "nightly-score", "retrain", "retrain-if-needed", "retention", "drift", "evaluate", "compliance",
     }  # fmt: skip
     found = plan.entries(settings, {})
-    assert len(found) == 5 * len(CASES) + 2
+    assert len(found) == 6 * len(CASES) + 2
     assert [one.name for one in found if not one.waits] == ["retention", "compliance"], "there is no champion yet"
     assert named(found, f"drift:{CASES[0].name}").good_codes == (0, 3), "an alarm is a result"
 
