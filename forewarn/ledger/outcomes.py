@@ -124,10 +124,16 @@ def of_prediction(ledger: Ledger, case: UseCase, prediction_id: str) -> list[dic
         return [named(row) for row in connection.execute(chosen)]
 
 
-def matured(ledger: Ledger, case: UseCase, *, since: datetime, until: datetime, at: datetime) -> Iterator[Matured]:
-    """Predictions from `since` until before `until` whose truth is known at `at`, oldest first, by the thousand."""
+def matured(
+    ledger: Ledger, case: UseCase, *, since: datetime, until: datetime, at: datetime, below: str = ""
+) -> Iterator[Matured]:
+    """Predictions from `since` until before `until` whose truth is known at `at`, oldest first, by the thousand.
+
+    Args:
+        below: only of ids that come before it; these are random, so that it draws a share of them.
+    """
     after = (written(since), "")
-    while lines := _page(ledger, case, after, written(until)):
+    while lines := _page(ledger, case, after, written(until), below):
         yield from known_of(ledger, case, lines, at=at)
         after = (lines[-1]["at"], lines[-1]["id"])
 
@@ -140,11 +146,11 @@ def known_of(ledger: Ledger, case: UseCase, lines: Sequence[Mapping[str, Any]], 
             yield found
 
 
-def _page(ledger: Ledger, case: UseCase, after: tuple[str, str], until: str) -> list[dict[str, Any]]:
+def _page(ledger: Ledger, case: UseCase, after: tuple[str, str], until: str, below: str) -> list[dict[str, Any]]:
     newer = sa.or_(MADE.at > after[0], sa.and_(MADE.at == after[0], MADE.id > after[1]))
     chosen = sa.select(schema.PREDICTIONS).where(
         MADE.use_case == case.name, MADE.erased_at.is_(None), MADE.at >= after[0], newer, MADE.at < until,
-        MADE.shadow_of.is_(None),
+        MADE.shadow_of.is_(None), *([MADE.id < below] if below else []),
     )  # fmt: skip
     with ledger.begin() as connection:
         found = connection.execute(chosen.order_by(MADE.at, MADE.id).limit(AT_ONCE))

@@ -22,6 +22,9 @@ MADE, DECIDED = schema.PREDICTIONS.c, schema.DECISIONS.c
 # Drift of a whole week shows in so many rows as well as in all of them.
 MOST = 20_000
 AT_ONCE = 500
+# A minute's reading; what is measured on so many rows has an interval that nobody would have narrower.
+MOST_LOOKED_AT = 200_000
+ID_DIGITS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,19 +77,32 @@ def answered(
 
 
 def known(
-    ledger: Ledger, recorder: Recorder, case: UseCase, *, since: datetime, until: datetime, at: datetime
-) -> Iterator[Known]:
-    """Rows whose outcomes are known by now, oldest first; what was purged or erased since is not among them.
+    ledger: Ledger, recorder: Recorder, case: UseCase, *, since: datetime, until: datetime, at: datetime,
+    most: int = MOST_LOOKED_AT,
+) -> Iterator[Known]:  # fmt: skip
+    """Rows whose outcomes are known by now, oldest first; what was purged or erased since is not among them. Where more
+    than `most` were answered, about so many are looked at, drawn by their ids, which are random.
 
     Raises:
         LedgerUnavailable, StateDamaged: as `answered`.
     """
-    for one in outcomes.matured(ledger, case, since=since, until=until, at=at):
+    below = _share(ledger, case, since, until, most)
+    for one in outcomes.matured(ledger, case, since=since, until=until, at=at, below=below):
         line = one.line
         if line["fields"] is not None and line["score"] is not None:
             row = _row(case, recorder.seen(line["fields"], line["sealed"]))
             yield Known(id=line["id"], version=line["version"], row=row, score=line["score"], label=one.label,
                         subject=line["subject"], at=line["at"])  # fmt: skip
+
+
+def _share(ledger: Ledger, case: UseCase, since: datetime, until: datetime, most: int) -> str:
+    """The id below which about so many of the lines lie; empty for all."""
+    chosen = (MADE.use_case == case.name, MADE.at >= written(since), MADE.at < written(until))
+    with ledger.begin() as connection:
+        count = connection.execute(
+            sa.select(sa.func.count()).select_from(schema.PREDICTIONS).where(*chosen)
+        ).scalar_one()
+    return f"{int(16**ID_DIGITS * most / count):0{ID_DIGITS}x}" if count > most else ""
 
 
 def by_version(found: Iterator[Known]) -> dict[str, Outcomes]:

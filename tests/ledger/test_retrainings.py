@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import orjson
 
 from forewarn import scoring, usecases
@@ -94,3 +95,22 @@ def test_each_version_s_rows_are_its_own(ledger: Ledger, settings: Settings) -> 
     assert {version: len(of.rows) for version, of in told.items()} == {"v1": 4, "v2": 4}
     rows, scores, count = windows.answered(ledger, recorder, CASE, since=since, until=NOW, version="v2")
     assert (len(rows), len(scores), count) == (4, 4, 4)
+
+
+def test_of_very_many_rows_a_share_is_looked_at_whatever_their_age(ledger: Ledger, settings: Settings) -> None:
+    recorder, rows = Recorder.of(CASE, settings), scoring.validate(CASE, CASE.sample(400, seed=1)).values
+    random = np.random.default_rng(0)
+    known = [random.bytes(16).hex() for _ in rows]
+    lines = []
+    for place, (row, one) in enumerate(zip(rows, known, strict=True)):
+        about = Circumstances(key_id="k", at=written(NOW - timedelta(days=1 + place % 40)))
+        told = {"prediction_id": one, "probability": 0.4, "event": True, "risk_level": "high", "model_version": "v1",
+                "served_from": "champion"}  # fmt: skip
+        lines.append(recorder.line(row, told, about, latency_ms=1.0))
+    shipper.record(ledger, [orjson.dumps(line) for line in lines])
+    came(ledger, settings, known, "Yes")
+    since = NOW - timedelta(days=90)
+    some = list(windows.known(ledger, recorder, CASE, since=since, until=NOW, at=NOW, most=100))
+    assert 60 <= len(some) <= 140
+    assert len({one.at[:10] for one in some}) > 20, "of all days"
+    assert len(list(windows.known(ledger, recorder, CASE, since=since, until=NOW, at=NOW))) == 400
