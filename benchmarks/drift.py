@@ -23,7 +23,8 @@ from rich.progress import track
 from rich.table import Table
 
 from forewarn import scoring, usecases
-from forewarn.drift import Comparison, compare, is_alarm, profile
+from forewarn.drift import Comparison, compare, is_alarm
+from forewarn.reference import profile
 from forewarn.settings import PROJECT
 from forewarn.tasks import Classification
 from forewarn.usecase import UseCase

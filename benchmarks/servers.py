@@ -17,7 +17,7 @@ import psutil
 import yaml
 
 from benchmarks.rows import bodies_of
-from forewarn import drift, performance, scoring
+from forewarn import performance, reference, scoring
 from forewarn.features import Features
 from forewarn.ledger import doors
 from forewarn.package import ModelPackage, contract
@@ -79,7 +79,7 @@ def package(case: UseCase) -> ModelPackage:
         rule=rule,
         metadata=told,
         contract=contract(case, rows),
-        reference=drift.profile(case, rows, scores),
+        reference=reference.profile(case, rows, scores),
         smoke=tuple(case.anonymous(row) for row in rows[:3]),
     )
 

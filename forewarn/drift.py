@@ -1,4 +1,4 @@
-"""The rows a model learned on, frozen as pure numbers, and later rows held against them: what moved, and not by chance?
+"""Later rows held against what a model learned from (`forewarn.reference`): what moved, and not by chance?
 
 The population stability index of two histograms over the same bins (Lewis 1994) is (1/n + 1/N) times a chi-square of as
 many degrees as there are bins less one, where nothing has moved (Yurdakul & Naranjo 2020): of 50 rows nine windows in
@@ -6,7 +6,6 @@ ten exceed the usual 0.1. So a limit is never below what chance reaches on a win
 together once in a hundred windows.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -14,16 +13,13 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import chi2_contingency
 
-from forewarn.fields import FieldSpec, Row
-from forewarn.tasks import Classification, Vector
+from forewarn.fields import Row
+from forewarn.reference import ANY, Counts
+from forewarn.tasks import Vector
 from forewarn.usecase import UseCase
 
-BINS = 10
-# Text of fewer different words than this is a group, such as a gender, that fairness checks will ask for.
-MOST_WORDS = 12
 # S2-52.
 WATCH, DRIFT = 0.1, 0.25
 # How often chance alone may raise anything, per window, over all fields together.
@@ -31,14 +27,11 @@ FALSE_ALARMS = 0.01
 DRAWS, TAIL = 2000, 0.1
 # Half a row in each bin, instead of the 1e-4 that makes one empty bin of a small window an alarm.
 HALF = 0.5
-MISSING, NEW, ANY = "(missing)", "(new)", "(any)"
-# Of a probability; and of an amount, in standard deviations.
-TELLING, TELLING_OF_AMOUNTS = 0.01, 0.05
+MISSING, NEW = "(missing)", "(new)"
 # Shares of a window that are told as broken expectations.
 MOST_NEW, MOST_MISSING, MOST_BEYOND = 0.01, 0.05, 0.02
 
 Level = Literal["none", "watch", "drift"]
-Counts = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,25 +103,6 @@ class Limits:
 
     watch: float = WATCH
     drift: float = DRIFT
-
-
-def profile(
-    case: UseCase, rows: Sequence[Row], scores: Vector, *, derived: Mapping[str, Vector] | None = None,
-    labels: Vector | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """The reference: every field's distribution, every derived feature's, the score's and the label's, as plain JSON.
-
-    Numbers get quantile bins (each holds about 1/10 of the training rows) with open tails, categories a bin a
-    level; both count missing values apart. Protected fields are profiled too: fairness needs them.
-    """
-    specs = [spec for spec in case.fields if spec.name != case.key]
-    return {
-        "rows": len(rows),
-        "fields": {spec.wire: _field(spec, [row[spec.name] for row in rows]) for spec in specs},
-        "features": {name: _profiled_numbers(list(values)) for name, values in (derived or {}).items()},
-        "score": _profiled_numbers([float(score) for score in scores], apart=_resolution(case, scores)),
-        "label": _profiled_labels(labels) if labels is not None and len(labels) else None,
-    }
 
 
 def compare(
@@ -293,74 +267,3 @@ def _p(before: Counts, now: Counts) -> float:
     if table.shape[1] < 2 or not table.sum(axis=1).all():
         return 1.0
     return float(chi2_contingency(table).pvalue)
-
-
-def _field(spec: FieldSpec, values: list[Any]) -> dict[str, Any]:
-    return _profiled_numbers(values) if spec.kind == "number" else _profiled_levels(spec, values)
-
-
-def _resolution(case: UseCase, scores: Vector) -> float:
-    """Below this a difference of two scores means nothing to anybody. Where events are rare, nine scores in ten differ
-    in the third decimal only, and otherwise after each training: bins that fine made an index of 0.9 of nothing.
-    """
-    return TELLING if isinstance(case.task, Classification) else TELLING_OF_AMOUNTS * float(np.std(scores))
-
-
-def _profiled_numbers(values: list[Any], *, apart: float = 0.0) -> dict[str, Any]:
-    """Quantile bins; their edges are at least `apart` from each other."""
-    present = np.array([value for value in values if value is not None], dtype=np.float64)
-    if not len(present):
-        return {"kind": "number", "missing": len(values), "edges": [], "counts": [0]}
-    edges = _thinned(_edges(present), apart)
-    counts = np.bincount(np.searchsorted(edges, present, side="right"), minlength=len(edges) + 1)
-    return {
-        "kind": "number",
-        "missing": len(values) - len(present),
-        "edges": edges.tolist(),
-        "counts": counts.tolist(),
-        "low": float(present.min()),
-        "high": float(present.max()),
-        "mean": float(present.mean()),
-        "deviation": float(present.std()),
-    }
-
-
-def _edges(present: Counts) -> Counts:
-    """Between few values an edge each; else quantiles, and one behind each value that a bin's share of the rows has: of
-    a rating that nine in ten have, one bin would hold all the others too.
-    """
-    values, counts = np.unique(present, return_counts=True)
-    if len(values) == 1:  # and whatever is below it or above is another
-        return np.array([values[0], np.nextafter(values[0], np.inf)])
-    between = (values[:-1] + values[1:]) / 2
-    if len(values) <= BINS:
-        return np.asarray(between)
-    behind = between[counts[:-1] >= len(present) / BINS]
-    return np.unique(np.concatenate([np.quantile(present, np.linspace(0, 1, BINS + 1)[1:-1]), behind]))
-
-
-def _thinned(edges: Counts, apart: float) -> Counts:
-    kept: list[float] = []
-    for edge in edges.tolist():
-        if not kept or edge - kept[-1] >= apart:
-            kept.append(edge)
-    return np.array(kept)
-
-
-def _profiled_labels(labels: Vector) -> dict[str, Any]:
-    """Events by their two levels, amounts as any number."""
-    if set(labels.tolist()) <= {0.0, 1.0}:
-        events = int(labels.sum())
-        return {"kind": "category", "missing": 0, "counts": {"0": len(labels) - events, "1": events}}
-    return _profiled_numbers(labels.tolist())
-
-
-def _profiled_levels(spec: FieldSpec, values: list[Any]) -> dict[str, Any]:
-    counts = Counter(value for value in values if value is not None)
-    if spec.kind == "text" and len(counts) > MOST_WORDS:  # these may be names
-        counts = Counter({ANY: counts.total()})
-    return {
-        "kind": "category",
-        "missing": sum(value is None for value in values),
-        "counts": dict(counts.most_common()),
-    }

@@ -29,7 +29,7 @@ from forewarn.ledger.store import Ledger
 from forewarn.package import ModelPackage
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
-from jobs import evaluate, evidently_report, pages, terminal, watching
+from jobs import evidently_report, pages, terminal, versions, watching
 from jobs.pages import ONE, OTHER
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def drift(
     """
     case, settings, now = usecases.get(use_case), Settings(), datetime.now(UTC)
     _refuse_other(further, reference)
-    package = evaluate.open_version(case, version, settings)
+    package = versions.open_version(case, version, settings)
     windows = Windows(package, settings, (watch, limit))
     found = windows.of_file(data) if data else windows.of_ledger(days, now)
     if not found:

@@ -20,10 +20,9 @@ from rich.table import Table
 from forewarn import scoring, sources, usecases
 from forewarn.errors import BadInput, NotFound
 from forewarn.package import ModelPackage
-from forewarn.releases import Releases
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
-from jobs import cluster, terminal
+from jobs import cluster, terminal, versions
 
 DEGRADED_EXIT = 3
 
@@ -57,7 +56,7 @@ def evaluate(
     if not data:
         raise BadInput("--data: give a labelled file, or --from-ledger")
     measured = measure(
-        case, sources.load(data, case, query=query, labelled=True), open_version(case, version, settings)
+        case, sources.load(data, case, query=query, labelled=True), versions.open_version(case, version, settings)
     )
     if as_json:
         print(orjson.dumps(measured).decode())
@@ -99,26 +98,6 @@ def measure(case: UseCase, raw: list[dict[str, Any]], package: ModelPackage) -> 
     measured = performance.measure(case.task, found.labels, scores.values, scores.rule)
     rows = {"rows": len(found.rows), "rejected": len(found.rejects)}
     return {"use_case": case.name, "version": scores.version, **scores.rule, **rows, **measured}
-
-
-def open_version(case: UseCase, version: str | None, settings: Settings) -> ModelPackage:
-    """A version from the package store, or from the registry if it never got into the store.
-
-    Unless one is named: the champion, or before there is one the newest, whatever it waits for.
-
-    Raises:
-        NotFound: no such version, or none at all.
-    """
-    releases = Releases(settings.packages)
-    wanted = version or releases.champion(case)
-    if wanted and (wanted := f"v{wanted.removeprefix('v')}") in releases.versions(case):
-        return releases.load(case, wanted)
-    from forewarn.registry import Registry  # MLflow takes seconds to import
-
-    wanted = wanted or next(reversed(Registry(settings).versions(case)), None)
-    if wanted is None:
-        raise NotFound(f"{case.name} has no version yet; train one with `forewarn train {case.name}`")
-    return ModelPackage.load(case, Registry(settings).fetch(case, wanted), version=wanted)
 
 
 def _show(measured: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from forewarn.package import ModelPackage
 from forewarn.settings import Settings
 from forewarn.tasks import Classification, Vector
 from forewarn.usecase import UseCase
-from jobs import evaluate, pages
+from jobs import pages, versions
 
 SEED = 0
 LEVELS = ("good", "unknown", "watch", "degraded")
@@ -83,7 +83,7 @@ def _version(
 ) -> dict[str, Any]:
     from forewarn import degradation
 
-    package = evaluate.open_version(case, version, settings)
+    package = versions.open_version(case, version, settings)
     rows, scores, answered = given
     labels, said = np.array(known.labels), np.array(known.scores)
     baseline = {name: found["mean"] for name, found in package.metadata["metrics"].items()}

@@ -16,9 +16,10 @@ from forewarn.ledger.audit import By
 from forewarn.ledger.steps import NewStep
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
-from jobs import cluster, evaluate, release_history, terminal
+from jobs import cluster, release_history, terminal
 from jobs.mirror import mirror
 from jobs.release_history import AS_JSON, USE_CASE, opened, roles_told
+from jobs.versions import open_version
 
 if TYPE_CHECKING:
     from forewarn.approval import Standing
@@ -108,7 +109,7 @@ def tell(case: UseCase, standing: "Standing", settings: Settings) -> None:
     """The decision goes onto the version's card too."""
     from training import exports  # of a decision only the card needs it
 
-    package = evaluate.open_version(case, standing.version, settings)
+    package = open_version(case, standing.version, settings)
     folder = settings.exports / case.name / standing.version
     exports.retell(package, folder, status=standing.status, by=standing.by, why=standing.why)
 

@@ -2,13 +2,16 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
 
 from forewarn import usecases
 from forewarn.errors import ForewarnError
+from forewarn.features import Features
+from forewarn.releases import Releases
+from forewarn.settings import Settings
 from forewarn.usecase import UseCase
 
 PARTS = 4
@@ -65,6 +68,35 @@ class World:
         for start in range(0, len(sent), MOST_OUTCOMES):
             good(self.client.post(f"/v1/{name}/feedback", json=sent[start : start + MOST_OUTCOMES]))
         self.known += len(sent)
+
+
+def fields_of(case: UseCase, settings: Settings) -> tuple[str, str]:
+    """The number that moves the champion's scores most, and one that may be left out; by the names of the wire."""
+    releases = Releases(settings.packages)
+    package = releases.load(case, str(releases.champion(case)))
+    worth = package.evidence.get("importance", {})
+    features = package.features
+    numbers = [case.spec[name] for name in features.cleaner.state.numbers]
+    most = max(numbers, key=lambda spec: worth.get(spec.wire, 0.0))
+    derived_of = {name for parts in features.sources[-len(features.derived) :] for name in parts}
+    gaps = [spec for spec in numbers if not spec.required and spec is not most and spec.name != case.hinge]
+    # What is derived of it then leaves the range that it promises, so that the row cannot be scored.
+    return most.wire, next((spec for spec in gaps if spec.name in derived_of), gaps[0]).wire
+
+
+def bad_version(case: UseCase, settings: Settings, gap: str) -> str:
+    """A version of a broken extract: it learned something senseless to put where a field is missing."""
+    from forewarn import approval  # MLflow takes seconds to import
+    from forewarn.registry import Registry
+
+    releases, registry = Releases(settings.packages), Registry(settings)
+    package = releases.load(case, str(releases.champion(case)))
+    learned = package.features.to_json()
+    learned["cleaning"]["numbers"][case.by_alias[gap].name] |= {"fill": 1e300, "low": None, "high": None}
+    spoilt = replace(package, features=Features.from_json(case, learned))
+    run = registry.start_run(case, "a broken extract", params={}, tags={})
+    tags = {"status": approval.PENDING, "trained_by": "demo", "by": "gates", "why": "", "metric": "not measured"}
+    return registry.register(case, run, spoilt.save(settings.home / "spoilt"), tags=tags)
 
 
 def good(response: httpx.Response) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import httpx
 import hypothesis
 import pytest
 
-from forewarn import drift, performance, scoring, usecases
+from forewarn import performance, reference, scoring, usecases
 from forewarn.estimators import FITTERS, Blend
 from forewarn.features import Features
 from forewarn.ledger import doors
@@ -79,7 +79,7 @@ def fitted(case: UseCase, *, seed: int) -> ModelPackage:
             "created": "2026-11-22T07:00:00+00:00",
         },
         contract=contract(case, rows),
-        reference=drift.profile(case, rows, scores, derived=features.derived_of(matrix), labels=labels),
+        reference=reference.profile(case, rows, scores, derived=features.derived_of(matrix), labels=labels),
         smoke=tuple(case.anonymous(row) for row in rows[:3]),
     )
 

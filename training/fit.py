@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from forewarn import drift, expectations, explain, fairness, intervals, performance, scoring, slices
+from forewarn import expectations, explain, fairness, intervals, performance, reference, scoring, slices
 from forewarn.estimators import Blend, Calibrated, Estimator
 from forewarn.evidence import Bin, Evidence, Trial
 from forewarn.features import Features, Matrix
@@ -125,7 +125,7 @@ def pack(
         metadata={**_made_of(proof), **account, "fields": list(features.fields), "environment": environment()},
         contract=contract(case, found.rows),
         # Scores out of fold: those of rows that it learned from are surer than any it will give.
-        reference=drift.profile(
+        reference=reference.profile(
             case, found.rows, proof.scores, derived=features.derived_of(matrix), labels=found.labels
         ),
         smoke=tuple(smoke_rows(case)),

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forewarn import drift, scoring
+from forewarn import drift, reference, scoring
 from forewarn.drift import Comparison
 from forewarn.package import ModelPackage
 from forewarn.usecase import UseCase
@@ -41,8 +41,8 @@ def test_a_field_that_moved_is_named(case: UseCase, package: ModelPackage) -> No
     assert found[spec.wire].p < 1e-6
 
 
-def numbers(reference: Any, window: Any) -> drift.Shift:
-    known = drift._profiled_numbers(list(reference))
+def numbers(before: Any, window: Any) -> drift.Shift:
+    known = reference._profiled_numbers(list(before))
     return drift._shift("x", known, list(window), 0.5, level=0.0005, independent=len(window))
 
 
@@ -93,7 +93,7 @@ def test_new_levels_missing_values_and_values_beyond_the_range_are_told() -> Non
     found = drift._shift("x", known, ["a"] * 70 + ["z"] * 20 + [None] * 10, 0.1, level=0.0005, independent=100)
     assert (found.bins, found.level) == (("a", "b", "(new)", "(missing)"), "drift")
     assert found.broken == ("10% is missing, 0% was", "20% has a level that there was not")
-    known = drift._profiled_numbers([float(value) for value in range(100)])
+    known = reference._profiled_numbers([float(value) for value in range(100)])
     spread = [500.0] * 10 + [50.0] * 90
     found = drift._shift("x", known, spread, 0.1, level=0.0005, independent=100)
     assert found.broken == ("10% lies beyond 0 to 99",)

@@ -17,7 +17,7 @@ from forewarn.package import ModelPackage
 from forewarn.registry import Registry
 from forewarn.releases import Releases, ReleaseState
 from forewarn.settings import PROJECT, Settings
-from jobs import cluster, evaluate, submit
+from jobs import cluster, evaluate, submit, versions
 from jobs.deploy import CONFIG, Application
 from jobs.up import _planned
 from tests.conftest import fitted
@@ -92,12 +92,12 @@ def test_before_there_is_a_champion_the_newest_version_is_evaluated(
     for number in (1, 2):
         folder = replace(package, record={"number": number}).save(tmp_path / f"saved{number}")
         registry.register(package.case, run, folder, tags={"status": "pending_approval"})
-    newest = evaluate.open_version(package.case, None, settings)
+    newest = versions.open_version(package.case, None, settings)
     assert (newest.version, newest.record) == ("v2", {"number": 2})
-    assert evaluate.open_version(package.case, "1", settings).record == {"number": 1}
+    assert versions.open_version(package.case, "1", settings).record == {"number": 1}
     Releases(settings.packages).admit(package.case, "v1", tmp_path / "saved1")
     Releases(settings.packages).put_up(package.case, ReleaseState(champion="v1"))
-    assert evaluate.open_version(package.case, None, settings).version == "v1"
+    assert versions.open_version(package.case, None, settings).version == "v1"
     assert evaluate.measure(package.case, raw, newest)["version"] == "v2"
 
 

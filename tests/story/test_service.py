@@ -19,7 +19,7 @@ from forewarn.package import ModelPackage
 from forewarn.registry import Registry
 from forewarn.releases import Releases
 from forewarn.settings import PROJECT
-from jobs import evaluate, submit
+from jobs import evaluate, submit, versions
 from jobs.cli import app as cli
 from tests.conftest import Service, until
 
@@ -72,7 +72,7 @@ def test_service_evaluation_and_training_give_the_same_bits(service: Service) ->
     ours = scoring.score(package, rows).values
     assert probabilities(service, raw) == ours.tolist()
     assert [probabilities(service, [row])[0] for row in raw[:20]] == ours[:20].tolist()
-    measured = evaluate.measure(ATTRITION, labelled, evaluate.open_version(ATTRITION, None, service.settings))
+    measured = evaluate.measure(ATTRITION, labelled, versions.open_version(ATTRITION, None, service.settings))
     assert measured["brier"] == pytest.approx(
         np.mean((ours - ATTRITION.task.labels("Attrition", [r["Attrition"] for r in labelled])) ** 2)
     )
@@ -134,7 +134,7 @@ def test_a_search_whose_driver_is_killed_goes_on_where_it_stopped(service: Servi
     assert report["trials"] == before + 3
     assert again.stderr.count("trial ended") == 3
     client = MlflowClient(tracking_uri=service.settings.mlflow_uri)
-    parent = evaluate.open_version(ATTRITION, report["version"], service.settings).card["mlflow_run"]
+    parent = versions.open_version(ATTRITION, report["version"], service.settings).card["mlflow_run"]
     nested = client.search_runs([client.get_run(parent).info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'")
     assert len(nested) == report["trials"]
 

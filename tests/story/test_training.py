@@ -16,7 +16,7 @@ from forewarn.registry import Registry
 from forewarn.releases import Releases
 from forewarn.settings import Settings
 from forewarn.usecase import UseCase
-from jobs import evaluate, train, up
+from jobs import train, up, versions
 from tests.conftest import Service
 from training import data, exports, presets, tune
 from training.order import Trained
@@ -43,7 +43,7 @@ def contents(settings: Settings, case: UseCase, version: str) -> dict[str, bytes
 
 
 def gathered(settings: Settings, version: str) -> Evidence:
-    return Evidence.from_json(evaluate.open_version(CHURN, version, settings).evidence)
+    return Evidence.from_json(versions.open_version(CHURN, version, settings).evidence)
 
 
 @pytest.mark.requirement("S2-34")
@@ -80,7 +80,7 @@ def test_a_planted_unfair_file_is_registered_as_rejected_with_its_reason(service
 @pytest.mark.requirement("S2-35")
 def test_the_run_holds_the_table_the_pictures_and_the_card(service: Service) -> None:
     client = MlflowClient(tracking_uri=service.settings.mlflow_uri)
-    champion = evaluate.open_version(ATTRITION, service.trained.version, service.settings)
+    champion = versions.open_version(ATTRITION, service.trained.version, service.settings)
     run = client.get_run(champion.card["mlflow_run"])
     (table,) = run.inputs.dataset_inputs
     assert table.dataset.name.startswith("attrition.sample")
@@ -101,7 +101,7 @@ def test_a_version_is_exported_beside_its_card(service: Service) -> None:
 
 
 def test_the_package_carries_its_evidence_and_every_gate(service: Service) -> None:
-    champion = evaluate.open_version(ATTRITION, service.trained.version, service.settings)
+    champion = versions.open_version(ATTRITION, service.trained.version, service.settings)
     evidence = Evidence.from_json(champion.evidence)
     assert {found.against for found in evidence.comparisons} == {"majority", "xgboost", "logistic"}
     assert {found.field for found in evidence.fairness.before} == {"Age", "Gender", "MaritalStatus"}
@@ -128,7 +128,7 @@ def test_ways_to_balance_compete_and_the_grid_is_held_against_their_champion(ser
     assert [(trial.algorithm, trial.whole) for trial in evidence.trials] == [("xgboost", True)] * 4
     assert first.version in {found.against for found in evidence.comparisons}
     assert grid.baselines.keys() >= {"majority", "xgboost", "logistic"}
-    assert evaluate.open_version(CHURN, grid.version, home).card["backend"] == "ray-train"
+    assert versions.open_version(CHURN, grid.version, home).card["backend"] == "ray-train"
 
 
 def test_subjects_that_repeat_are_measured_unseen_and_known(service: Service, home: Settings) -> None:
