@@ -258,7 +258,8 @@ class Demo:
             said = ran.stderr.strip()[-500:]
             raise ForewarnError(f"`forewarn {' '.join(words)}` ended with {ran.returncode}: {said}")
         said = ran.stdout.strip()
-        found: dict[str, Any] = orjson.loads(said if said.startswith("{") else said.splitlines()[-1])
+        last = said if said.startswith("{") else (said.splitlines() or [""])[-1]
+        found: dict[str, Any] = orjson.loads(last) if last.startswith("{") else {}
         return found
 
     def _environment(self) -> dict[str, str]:
