@@ -41,7 +41,7 @@ class Errand:
         with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as out:
             process = subprocess.Popen(  # noqa: S603 - words of schedule.yaml, and no shell
                 [*program, *entry.words], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-                start_new_session=True, env=dict(environment),
+                start_new_session=True, env=dict(environment), preexec_fn=_heeds_ctrl_c,
             )  # fmt: skip
         return cls(entry, due, process, log, at)
 
@@ -110,3 +110,10 @@ class Errand:
         """To the whole session, as a terminal does it."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
+
+
+def _heeds_ctrl_c() -> None:
+    """Whoever starts a scheduler in the background of a shell starts it with Ctrl-C ignored, and its children inherit
+    that: nothing could end them but a kill.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -216,6 +216,20 @@ def test_a_run_that_takes_too_long_is_ended_and_is_a_failure(settings: Settings,
     assert lines(runs)[2:] == [], "it is not run again before its next time"
 
 
+def test_a_scheduler_that_was_started_with_ctrl_c_ignored_can_end_what_it_began(settings: Settings, runs: Runs) -> None:
+    """As `forewarn up &` in a shell's script does."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        plan(settings, {"command": FOR_EVER, "minutes": 1})
+        one = begun(of(settings, runs), NOW)
+        one.turn(at=NOW)
+        until(lambda: len(ran(settings)) == 1, seconds=10, what="it runs")
+        ended(one, NOW + 2 * MINUTE)
+        assert one_line(runs).code == -signal.SIGINT
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_what_does_not_want_to_end_is_killed_with_all_it_began(settings: Settings, runs: Runs) -> None:
     plan(settings, {"command": "trap '' INT; sleep 600 & echo $! >> {home}/ran; wait; wait", "minutes": 1})
     one = begun(of(settings, runs), NOW)
