@@ -59,7 +59,7 @@ class Demo:
     def tell(self) -> Path:
         """Every chapter; the page of it."""
         with ExitStack() as stack:
-            with self.narrator.chapter(f"{len(self.cases)} use case(s) are trained, approved and served"):
+            with self.narrator.chapter(f"Trained, approved and served: {', '.join(self.cases)}"):
                 world = stack.enter_context(self._served())
             for title, act in (
                 ("Weeks go by; what came true comes back late", self._weeks),
