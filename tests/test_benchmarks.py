@@ -86,11 +86,13 @@ def test_the_figures_stand_beside_what_is_asked_of_them() -> None:
     assert not Bar(says="", value=151, unit="ms", most=150).met
 
 
+@pytest.mark.slow
 def test_the_judge_s_simulation_finds_a_large_drop_and_no_difference() -> None:
     assert sequential.canary(1, 3000, 0.0, labels=True) == ""
     assert "recall lost" in sequential.canary(1, 3000, 0.2, labels=True)
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("S2-52")
 def test_drift_s_simulation_finds_a_shift_and_tells_the_printed_formula_from_ours() -> None:
     found = [drift.one_run(500, seed, shifted=True)[drift.Ways[1]] for seed in range(6)]

@@ -26,6 +26,8 @@ from jobs.cli import app
 from jobs.drift import ALARM_EXIT
 from tests.conftest import admitted, fitted
 
+pytestmark = pytest.mark.slow
+
 CASE = usecases.get("attrition")
 Run = Callable[..., Result]
 

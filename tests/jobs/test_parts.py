@@ -32,6 +32,8 @@ from jobs.stream import Source
 from tests.conftest import fitted
 from tests.jobs.test_score import ignored, install
 
+pytestmark = pytest.mark.slow
+
 CASE = usecases.get("attrition")
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 BY = By(actor="operator")

@@ -24,6 +24,8 @@ from jobs.cli import app
 from jobs.evaluate import DEGRADED_EXIT
 from tests.conftest import admitted, fitted
 
+pytestmark = pytest.mark.slow
+
 CASE, AMOUNTS = usecases.get("attrition"), usecases.get("absenteeism")
 Run = Callable[..., Result]
 # A use case's true labels, and those of a world in which they mean the opposite for some.

@@ -29,6 +29,8 @@ from jobs.scheduler import Scheduler
 from jobs.timetable import Plan, named
 from tests.conftest import until
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 11, 27, 5, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 # A run's command is a line for a shell.

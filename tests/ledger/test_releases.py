@@ -28,6 +28,8 @@ from jobs.judge import Judge, _step_of
 from tests.conftest import admitted
 from tests.ledger.conftest import BY, NOW
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["tests.servers"]
 
 CASE = usecases.get("attrition")
