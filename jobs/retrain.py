@@ -24,7 +24,7 @@ import typer
 from rich.markup import escape
 
 from forewarn import retraining, usecases
-from forewarn.errors import BadInput, ForewarnError
+from forewarn.errors import BadInput
 from forewarn.ids import IdKey
 from forewarn.ledger import retrainings
 from forewarn.ledger.alerts import Alerts
@@ -117,7 +117,7 @@ def run(
     try:
         with cluster.connected(settings):
             trained = train.run(case, raw, origin, settings, wishes)
-    except (ForewarnError, KeyboardInterrupt) as error:
+    except BaseException as error:
         retrainings.end(ledger, known, version=None, status=type(error).__name__, at=datetime.now(UTC))
         raise
     retrainings.end(ledger, known, version=trained.version, status=trained.status, at=datetime.now(UTC))
